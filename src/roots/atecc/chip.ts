@@ -1,0 +1,133 @@
+import { concat } from "../../bytes/bytes.ts";
+import { ThornkeyError } from "../../errors.ts";
+import type { Command, Results } from "./command.ts";
+import { InfoRevision, ReadBlock } from "./commands.ts";
+import { modelOf } from "./device.ts";
+import { StateLost } from "./failures.ts";
+import type { ChipLocation } from "./location.ts";
+import { Owner } from "./owner-link.ts";
+import type { Model } from "./times.ts";
+
+/** Sends lists of commands to a chip; nothing of anybody else comes between the commands of one list. */
+export interface Runner {
+  /**
+   * @param commands run back to back; TempKey lives from one to the next
+   * @returns their results, in order
+   * @throws ThornkeyError `ROOT_REFUSED` by the chip's own rules; `ROOT_UNAVAILABLE`; `OUTCOME_UNKNOWN` when a command
+   *   that must not run twice lost its answer; `NOT_SUPPORTED` by this model
+   */
+  run<const Commands extends readonly Command<unknown>[]>(...commands: Commands): Promise<Results<Commands>>;
+}
+
+/** One ATECC508A or ATECC608, and the thread that owns it. */
+export interface Chip extends Runner {
+  readonly location: ChipLocation;
+  readonly model: Model;
+  /** Info's revision, 4 bytes */
+  readonly revision: Uint8Array;
+  /** 9 bytes, 01 23 … EE */
+  readonly serial: Uint8Array;
+
+  /**
+   * A conversation in which one list depends on the answers to another. Nobody else's commands come between, and it is
+   * begun again from the start when the chip lost its state on the way, so it must not keep what an earlier try gave.
+   * A list that failed leaves no state: the one after it begins anew.
+   *
+   * @param conversation called with the runner to use inside
+   */
+  exclusive<Result>(conversation: (runner: Runner) => Promise<Result>): Promise<Result>;
+
+  /** Puts the chip to sleep and ends its thread. Commands under way are finished first. */
+  close(): Promise<void>;
+}
+
+/**
+ * Opens a chip and reads who it is.
+ *
+ * @throws ThornkeyError `ROOT_UNAVAILABLE` when there is none, `NOT_SUPPORTED` when it is something else
+ */
+export async function openChip(location: ChipLocation): Promise<Chip> {
+  const owner = new Owner(location);
+  try {
+    const [revision, block] = decode([InfoRevision(), ReadBlock("config", 0)], (await owner.run(IDENTITY)).answers);
+    return new OpenChip(owner, location, revision, concat(block.subarray(0, 4), block.subarray(8, 13)));
+  } catch (error) {
+    await owner.close();
+    throw error;
+  }
+}
+
+const IDENTITY = [InfoRevision(), ReadBlock("config", 0)] as const;
+
+class OpenChip implements Chip {
+  readonly location: ChipLocation;
+  readonly model: Model;
+  readonly revision: Uint8Array;
+  readonly serial: Uint8Array;
+  readonly #owner: Owner;
+  /** The conversation that has the chip for itself, until it is over. */
+  #conversation: Promise<void> | undefined;
+
+  constructor(owner: Owner, location: ChipLocation, revision: Uint8Array, serial: Uint8Array) {
+    this.#owner = owner;
+    this.location = location;
+    this.revision = revision;
+    this.model = modelOf(revision);
+    this.serial = serial;
+  }
+
+  async run<const Commands extends readonly Command<unknown>[]>(...commands: Commands): Promise<Results<Commands>> {
+    while (this.#conversation) await this.#conversation;
+    return decode(commands, (await this.#owner.run(commands)).answers);
+  }
+
+  async exclusive<Result>(conversation: (runner: Runner) => Promise<Result>): Promise<Result> {
+    while (this.#conversation) await this.#conversation;
+    const over = Promise.withResolvers<void>();
+    this.#conversation = over.promise;
+    this.#owner.hold();
+    try {
+      return await this.#converse(conversation);
+    } finally {
+      this.#owner.release();
+      this.#conversation = undefined;
+      over.resolve();
+    }
+  }
+
+  async #converse<Result>(conversation: (runner: Runner) => Promise<Result>): Promise<Result> {
+    for (let attempt = 1; ; attempt++) {
+      let epoch: number | undefined;
+      const run: Runner["run"] = async (...commands) => {
+        const continued = epoch;
+        epoch = undefined; // after a failure there is nothing to continue
+        const result = await this.#owner.run(commands, { epoch: continued });
+        epoch = result.epoch;
+        return decode(commands, result.answers);
+      };
+      try {
+        return await conversation({ run });
+      } catch (error) {
+        if (!(error instanceof StateLost)) throw error;
+        if (attempt === CONVERSATIONS) {
+          throw new ThornkeyError("ROOT_UNAVAILABLE", "the chip keeps losing its state", { cause: error });
+        }
+      }
+    }
+  }
+
+  async close(): Promise<void> {
+    while (this.#conversation) await this.#conversation;
+    await this.#owner.close();
+  }
+}
+
+/** How often a conversation is begun before we give up. */
+const CONVERSATIONS = 5;
+
+function decode<const Commands extends readonly Command<unknown>[]>(
+  commands: Commands,
+  answers: readonly Uint8Array[],
+): Results<Commands> {
+  return commands.map((command, index) => command.decode(answers[index] ?? new Uint8Array())) as Results<Commands>;
+}

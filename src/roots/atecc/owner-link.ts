@@ -1,0 +1,134 @@
+import { Worker } from "node:worker_threads";
+import { ThornkeyError } from "../../errors.ts";
+import type { Step } from "./command.ts";
+import { longestRun } from "./device.ts";
+import { StateLost } from "./failures.ts";
+import type { ChipLocation } from "./location.ts";
+import type { Failure, FromOwner, ToOwner } from "./owner.ts";
+
+interface Answers {
+  readonly answers: readonly Uint8Array[];
+  readonly epoch: number;
+}
+
+interface Job {
+  readonly id: number;
+  readonly longest: number;
+  readonly resolve: (answers: Answers) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** The main thread's end of the owner thread. A thread that is stuck or gone is replaced with the next request. */
+export class Owner {
+  readonly #location: ChipLocation;
+  readonly #jobs: Job[] = [];
+  #worker: Worker | undefined;
+  #watch: NodeJS.Timeout | undefined;
+  #lastId = 0;
+  #holders = 0;
+  #closed = false;
+
+  constructor(location: ChipLocation) {
+    this.#location = location;
+  }
+
+  run(steps: readonly Step[], session?: { epoch: number | undefined }): Promise<Answers> {
+    if (this.#closed) return Promise.reject(new ThornkeyError("ROOT_UNAVAILABLE", "the chip was closed"));
+    const id = ++this.#lastId;
+    const plain = steps.map(({ name, param1, param2, data, answer, accepts, repeatable }) => ({
+      ...{ name, param1, param2, data, answer, accepts, repeatable },
+    }));
+    return new Promise((resolve, reject) => {
+      this.#jobs.push({ id, longest: longestRun(steps), resolve, reject });
+      this.#post({ kind: "run", id, steps: plain, ...(session && { session }) });
+      if (this.#jobs.length === 1) this.#watchFirst();
+    });
+  }
+
+  hold(): void {
+    this.#holders += 1;
+    this.#worker?.postMessage({ kind: "hold" } satisfies ToOwner);
+  }
+
+  release(): void {
+    this.#holders -= 1;
+    this.#worker?.postMessage({ kind: "release" } satisfies ToOwner);
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    const worker = this.#worker;
+    if (worker === undefined) return;
+    worker.ref();
+    const ended = new Promise((resolve) => worker.once("exit", resolve));
+    worker.postMessage({ kind: "close" } satisfies ToOwner);
+    const limit = setTimeout(() => void worker.terminate(), CLOSING + (this.#jobs[0]?.longest ?? 0));
+    await ended;
+    clearTimeout(limit);
+  }
+
+  #post(message: ToOwner): void {
+    if (this.#worker === undefined) {
+      const worker = new Worker(new URL(`./owner${import.meta.url.slice(-3)}`, import.meta.url), {
+        workerData: this.#location,
+      });
+      worker.on("message", (answer: FromOwner) => this.#answered(answer));
+      worker.on("error", (error) => this.#gone(worker, `its thread failed: ${error.message}`));
+      worker.on("exit", () => this.#gone(worker, "its thread ended"));
+      for (let holder = 0; holder < this.#holders; holder++) worker.postMessage({ kind: "hold" } satisfies ToOwner);
+      this.#worker = worker;
+    }
+    this.#worker.ref();
+    this.#worker.postMessage(message);
+  }
+
+  #answered(answer: FromOwner): void {
+    const job = this.#jobs.shift();
+    if (job === undefined || job.id !== answer.id) throw new Error("the owner thread answered out of order");
+    this.#watchFirst();
+    if ("failure" in answer) job.reject(failureOf(answer.failure));
+    else job.resolve(answer);
+  }
+
+  /** The thread keeps its own deadlines; this one is for a thread that is stuck in the kernel. */
+  #watchFirst(): void {
+    clearTimeout(this.#watch);
+    const [first] = this.#jobs;
+    if (first === undefined) {
+      this.#worker?.unref();
+      return;
+    }
+    this.#watch = setTimeout(() => {
+      const worker = this.#worker;
+      if (worker) {
+        this.#gone(worker, "the bus does not return");
+        void worker.terminate();
+      }
+    }, first.longest + STUCK);
+  }
+
+  #gone(worker: Worker, why: string): void {
+    if (worker !== this.#worker) return;
+    this.#worker = undefined;
+    clearTimeout(this.#watch);
+    for (const job of this.#jobs.splice(0)) {
+      job.reject(new ThornkeyError("ROOT_UNAVAILABLE", `the chip cannot be reached: ${why}`));
+    }
+  }
+}
+
+/** Milliseconds the owner thread may take to end, beyond the command it is at. */
+const CLOSING = 5_000;
+/** Milliseconds beyond its own deadline before a thread counts as stuck. */
+const STUCK = 5_000;
+
+function failureOf(failure: Failure): Error {
+  switch (failure.kind) {
+    case "state-lost":
+      return new StateLost();
+    case "thornkey":
+      return new ThornkeyError(failure.code, failure.message, failure.hint === undefined ? {} : { hint: failure.hint });
+    default:
+      return new Error(failure.message);
+  }
+}
