@@ -149,7 +149,7 @@ const derive: Finder = ({ slotConfig, locked }) => {
 };
 
 /** WriteConfig as DeriveKey sees it (mask 1011). */
-const DERIVATIONS: ReadonlyMap<number, (parent: number) => string> = new Map([
+const DERIVATIONS = new Map<number, (parent: number) => string>([
   [0b0010, () => "from itself"],
   [0b1010, () => "from itself, with a MAC"],
   [0b0011, (parent) => `from slot ${parent}`],

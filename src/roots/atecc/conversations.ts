@@ -1,6 +1,7 @@
 /** What takes more than one command: read and write with and without encryption, count, lock, sign a digest. */
 import { randomBytes } from "node:crypto";
 import { concat, xor } from "../../bytes/bytes.ts";
+import type { Secret } from "../../bytes/secret.ts";
 import { ThornkeyError } from "../../errors.ts";
 import type { Chip, Runner } from "./chip.ts";
 import type { Command } from "./command.ts";
@@ -29,7 +30,7 @@ export interface TransportKey {
   /** the slot that holds it */
   readonly slot: number;
   /** 32 bytes */
-  readonly secret: Uint8Array;
+  readonly secret: Secret;
 }
 
 /** @returns the whole configuration zone, read and explained */
@@ -84,16 +85,21 @@ export async function signDigest(runner: Runner, slot: number, digest: Uint8Arra
  * Reads 32 bytes of a slot so that the bus shows only cipher text.
  *
  * @param block 32-byte block
+ * @param before commands that put there what is read, run in the same list: nobody else's come between
  * @returns 32 bytes; the caller zeroes them
  */
-export async function readEncrypted(chip: Chip, slot: number, block: number, key: TransportKey): Promise<Uint8Array> {
-  const input = randomBytes(20);
-  const [random, , cipher] = await chip.run(
-    NonceRandom(input.slice()),
-    GenDig(2, key.slot),
-    ReadSlotBlock(slot, block),
-  );
-  const tempKey = genDigSlot(key.secret, key.slot, chip.serial, nonceTempKey(random, input, 0));
+export async function readEncrypted(
+  chip: Chip,
+  slot: number,
+  block: number,
+  key: TransportKey,
+  ...before: readonly Command<void>[]
+): Promise<Uint8Array> {
+  const input = new Uint8Array(randomBytes(20));
+  const [random, , cipher] = (
+    await chip.run(...before, NonceRandom(input), GenDig(2, key.slot), ReadSlotBlock(slot, block))
+  ).slice(before.length) as [Uint8Array, void, Uint8Array];
+  const tempKey = sharedTempKey(key, random, input, chip.serial);
   const plain = xor(cipher, tempKey);
   tempKey.fill(0);
   return plain;
@@ -113,15 +119,19 @@ export async function writeEncrypted(
 ): Promise<void> {
   exactly("data", plain, 32);
   await chip.exclusive(async ({ run }) => {
-    const input = randomBytes(20);
-    const [random] = await run(NonceRandom(input.slice()), GenDig(2, key.slot));
-    const tempKey = genDigSlot(key.secret, key.slot, chip.serial, nonceTempKey(random, input, 0));
-    const unencrypted = WriteSlot(slot, block, 0, plain.slice());
-    const { cipher, mac } = encryptedWrite(plain, unencrypted.param1, unencrypted.param2, chip.serial, tempKey);
+    const input = new Uint8Array(randomBytes(20));
+    const [random] = await run(NonceRandom(input), GenDig(2, key.slot));
+    const tempKey = sharedTempKey(key, random, input, chip.serial);
+    const { param1, param2 } = WriteSlot(slot, block, 0, new Uint8Array(32));
+    const { cipher, mac } = encryptedWrite(plain, param1, param2, chip.serial, tempKey);
     tempKey.fill(0);
-    unencrypted.data.fill(0);
     await run(WriteSlot(slot, block, 0, cipher, mac));
   });
+}
+
+/** TempKey after a random nonce and GenDig of the transport key. The caller zeroes it. */
+function sharedTempKey(key: TransportKey, random: Uint8Array, input: Uint8Array, serial: Uint8Array): Uint8Array {
+  return key.secret.use((secret) => genDigSlot(secret, key.slot, serial, nonceTempKey(random, input, 0)));
 }
 
 /**
