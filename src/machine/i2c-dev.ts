@@ -50,6 +50,7 @@ const HINTS = new Map<number, string>([
   [ERRNO.EACCES, "Add this user to the group i2c (sudo usermod -aG i2c USER) and log in again."],
   [ERRNO.EBUSY, "A kernel driver has claimed that address: unbind it, or remove its overlay from config.txt."],
   [ERRNO.ENODEV, "The bus is gone: check the adapter, and that its overlay is loaded."],
+  [ERRNO.ENOTTY, "That file is not an I2C bus: its name should be like /dev/i2c-1."],
   [ERRNO.ENXIO, "The device file is there without a bus behind it: check that the overlay is loaded."],
 ]);
 

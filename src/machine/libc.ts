@@ -62,6 +62,7 @@ export const ERRNO = {
   EACCES: 13,
   EBUSY: 16,
   ENODEV: 19,
+  ENOTTY: 25,
   EPROTO: 71,
   ETIMEDOUT: 110,
   ECONNREFUSED: 111,
