@@ -1,0 +1,115 @@
+import { p256 } from "@noble/curves/nist.js";
+import { concat } from "../bytes/bytes.ts";
+import { p256SignatureToDer, p256Spki } from "../bytes/der.ts";
+import { loadKoffi } from "./libc.ts";
+
+/**
+ * Functions of the OpenSSL inside Node, whose symbols the Node executable exports (or the shared libcrypto that a
+ * distribution's Node is linked with). `node:crypto` cannot verify ECDSA over a digest that is already there.
+ */
+const PROTOTYPES = {
+  d2i_PUBKEY: "void *d2i_PUBKEY(void *old, const uint8_t **der, long length)",
+  EVP_PKEY_free: "void EVP_PKEY_free(void *key)",
+  EVP_PKEY_CTX_new: "void *EVP_PKEY_CTX_new(void *key, void *engine)",
+  EVP_PKEY_CTX_free: "void EVP_PKEY_CTX_free(void *context)",
+  EVP_PKEY_verify_init: "int EVP_PKEY_verify_init(void *context)",
+  EVP_PKEY_verify:
+    "int EVP_PKEY_verify(void *context, const uint8_t *signature, size_t signatureLength, " +
+    "const uint8_t *digest, size_t digestLength)",
+  ERR_clear_error: "void ERR_clear_error()",
+} as const;
+
+/** A native object, or null. */
+type Pointer = object | bigint | null;
+
+interface OpenSsl {
+  d2i_PUBKEY(old: null, der: [Uint8Array], length: number): Pointer;
+  EVP_PKEY_free(key: Pointer): void;
+  EVP_PKEY_CTX_new(key: Pointer, engine: null): Pointer;
+  EVP_PKEY_CTX_free(context: Pointer): void;
+  EVP_PKEY_verify_init(context: Pointer): number;
+  EVP_PKEY_verify(
+    context: Pointer,
+    signature: Uint8Array,
+    signatureLength: number,
+    digest: Uint8Array,
+    digestLength: number,
+  ): number;
+  ERR_clear_error(): void;
+}
+
+/** undefined: not looked up yet; null: this Node does not export the functions. */
+let openSsl: OpenSsl | null | undefined;
+
+/**
+ * Verifies an ECDSA signature by P-256 over a digest, natively; about 15,000 a second on a small PC. Where Node does
+ * not export the functions of OpenSSL it is done in JavaScript, correctly and some ten times slower.
+ *
+ * @param publicKey X then Y, 64 bytes
+ * @param digest 32 bytes; it is not hashed again
+ * @param signature r then s, 64 bytes; a high s is accepted, as FIPS 186-5 does
+ * @returns false for every signature that is not right, for r or s outside 1 to n-1, and for a point off the curve
+ * @throws RangeError when a length is wrong
+ */
+export function verifyP256Digest(publicKey: Uint8Array, digest: Uint8Array, signature: Uint8Array): boolean {
+  const ssl = bound();
+  return ssl === null
+    ? verifyInJavaScript(publicKey, digest, signature)
+    : verifyNatively(ssl, publicKey, digest, signature);
+}
+
+/** @returns whether {@link verifyP256Digest} is native here */
+export function verifiesNatively(): boolean {
+  return bound() !== null;
+}
+
+/** The slow way of {@link verifyP256Digest}, with the same contract. */
+export function verifyInJavaScript(publicKey: Uint8Array, digest: Uint8Array, signature: Uint8Array): boolean {
+  checkLengths(publicKey, digest, signature);
+  try {
+    const point = concat(Uint8Array.of(4), publicKey);
+    return p256.verify(signature, digest, point, { prehash: false, lowS: false, format: "compact" });
+  } catch {
+    return false; // a point off the curve, r or s out of range
+  }
+}
+
+/** @returns the functions, or null when they (or koffi) are not there */
+function bound(): OpenSsl | null {
+  if (openSsl === undefined) {
+    try {
+      const library = loadKoffi().load(null);
+      const functions = Object.entries(PROTOTYPES).map(([name, prototype]) => [name, library.func(prototype)]);
+      openSsl = Object.fromEntries(functions) as OpenSsl;
+    } catch {
+      openSsl = null;
+    }
+  }
+  return openSsl;
+}
+
+function verifyNatively(ssl: OpenSsl, publicKey: Uint8Array, digest: Uint8Array, signature: Uint8Array): boolean {
+  checkLengths(publicKey, digest, signature);
+  const spki = p256Spki(publicKey);
+  const der = p256SignatureToDer(signature);
+  const key = ssl.d2i_PUBKEY(null, [spki], spki.length);
+  const context = key === null ? null : ssl.EVP_PKEY_CTX_new(key, null);
+  try {
+    const right =
+      context !== null &&
+      ssl.EVP_PKEY_verify_init(context) === 1 &&
+      ssl.EVP_PKEY_verify(context, der, der.length, digest, digest.length) === 1;
+    // A failure may leave entries in this thread's error queue, where node:crypto would find them.
+    if (!right) ssl.ERR_clear_error();
+    return right;
+  } finally {
+    ssl.EVP_PKEY_CTX_free(context);
+    ssl.EVP_PKEY_free(key);
+  }
+}
+
+function checkLengths(publicKey: Uint8Array, digest: Uint8Array, signature: Uint8Array): void {
+  if (publicKey.length !== 64) throw new RangeError(`a P-256 public key of ${publicKey.length} bytes`);
+  if (digest.length !== 32) throw new RangeError(`a SHA-256 digest of ${digest.length} bytes`);
+  if (signature.length !== 64) throw new RangeError(`a P-256 signature of ${signature.length} bytes`);
+}
