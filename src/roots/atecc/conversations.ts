@@ -98,7 +98,7 @@ export async function readEncrypted(
   const input = new Uint8Array(randomBytes(20));
   const [random, , cipher] = (
     await chip.run(...before, NonceRandom(input), GenDig(2, key.slot), ReadSlotBlock(slot, block))
-  ).slice(before.length) as [Uint8Array, void, Uint8Array];
+  ).slice(before.length) as [Uint8Array, undefined, Uint8Array];
   const tempKey = sharedTempKey(key, random, input, chip.serial);
   const plain = xor(cipher, tempKey);
   tempKey.fill(0);

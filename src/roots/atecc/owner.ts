@@ -47,7 +47,7 @@ if (parentPort) own(parentPort, workerData as ChipLocation);
 
 function own(port: NonNullable<typeof parentPort>, { bus, address }: ChipLocation): void {
   const open = () => (bus.kind === "socket" ? openI2cSocket(bus.path) : openI2cDevice(bus.path));
-  const device = new AteccDevice({ open, clock: systemClock, address });
+  const device = new AteccDevice({ open, clock: systemClock(), address });
   let holders = 0;
   let bedtime: NodeJS.Timeout | undefined;
 

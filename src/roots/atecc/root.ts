@@ -224,7 +224,8 @@ class AteccRoot implements Root {
       await this.#erase(slot);
       destroyed.push(`slot ${slot.number} (secret)`);
     }
-    if (this.#plan.profile === "thornkey-1") kept.push(`slot ${SLOTS.transport} (transport key: opens nothing by itself)`);
+    if (this.#plan.profile === "thornkey-1")
+      kept.push(`slot ${SLOTS.transport} (transport key: opens nothing by itself)`);
     return { destroyed, kept };
   }
 

@@ -1,0 +1,24 @@
+import { Command, Option } from "commander";
+import { run } from "../emulators/atecc508a/main.ts";
+
+/** `thornkey emulator KIND`: hardware in software, behind its real bus. */
+export function emulatorCommand(): Command {
+  const command = new Command("emulator").description("hardware in software, behind its real bus (docs/emulator.md)");
+  command
+    .command("atecc508a")
+    .description("a secure element on a Unix socket that carries raw I2C transactions; for development, not protection")
+    .requiredOption("--socket <path>", "socket to listen on")
+    .requiredOption("--memory <file>", "the chip's EEPROM; made, blank, when it does not exist")
+    .addOption(new Option("--model <model>", "which chip").choices(["508a", "608a"]))
+    .addOption(
+      new Option("--timing <timing>", "the chip's execution times and a 100 kHz bus, or none")
+        .choices(["none", "typical", "maximum"])
+        .default("none"),
+    )
+    .addHelpText(
+      "after",
+      "\nPrints 'ready' when it listens, and runs until SIGTERM or Ctrl-C. Example:\n  thornkey emulator atecc508a --socket /tmp/chip.sock --memory /tmp/chip.eeprom",
+    )
+    .action(async (options) => run(options));
+  return command;
+}

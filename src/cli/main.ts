@@ -1,0 +1,44 @@
+#!/usr/bin/env node
+import { Command, CommanderError } from "commander";
+import { ERROR_CODES, ThornkeyError } from "../errors.ts";
+import { chipCommand } from "./chip.ts";
+import { emulatorCommand } from "./emulator.ts";
+import { note } from "./output.ts";
+import { tourCommand } from "./tour.ts";
+import { VERSION } from "./version.ts";
+
+const USAGE = 2;
+
+const program = new Command("thornkey")
+  .description("Hardware-rooted key store for small Linux devices: keys are made in silicon and never leave it")
+  .version(VERSION)
+  .showHelpAfterError("('thornkey help' lists the commands)")
+  .addCommand(tourCommand())
+  .addCommand(chipCommand())
+  .addCommand(emulatorCommand());
+exitWithUsageStatus(program);
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  process.exitCode = report(error);
+}
+
+/** @returns the exit status */
+function report(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE;
+  if (error instanceof ThornkeyError) {
+    note(`thornkey: ${error.code}: ${error.message}`);
+    if (error.hint !== undefined) note(`hint: ${error.hint}`);
+    return ERROR_CODES[error.code].exit;
+  }
+  note(`thornkey: FAILED: ${error instanceof Error ? error.message : String(error)}`);
+  if (process.env["THORNKEY_TRACE"] !== undefined && error instanceof Error) note(error.stack ?? "");
+  return ERROR_CODES.FAILED.exit;
+}
+
+/** Commander would end the process itself, with status 1. */
+function exitWithUsageStatus(command: Command): void {
+  command.exitOverride();
+  for (const child of command.commands) exitWithUsageStatus(child);
+}
