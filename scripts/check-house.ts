@@ -50,9 +50,8 @@ function roomOf(path: string): string | undefined {
 
 function importsOf(file: string): string[] {
   const source = readFileSync(join(root, file), "utf8");
-  return [...source.matchAll(/^\s*(?:import|export)\b[^"';]*?["']([^"']+)["']|\bimport\(\s*["']([^"']+)["']/gm)].map(
-    ([, plain, dynamic]) => plain ?? dynamic ?? "",
-  );
+  const statements = /^(?:import|export)\s(?:[^"';]*?\sfrom\s)?["']([^"']+)["']|\bimport\(\s*["']([^"']+)["']/gm;
+  return [...source.matchAll(statements)].map(([, plain, dynamic]) => plain ?? dynamic ?? "");
 }
 
 /** The rows of the table under a heading, without its head. */

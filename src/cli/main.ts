@@ -33,7 +33,7 @@ function report(error: unknown): number {
     return ERROR_CODES[error.code].exit;
   }
   note(`thornkey: FAILED: ${error instanceof Error ? error.message : String(error)}`);
-  if (process.env["THORNKEY_TRACE"] !== undefined && error instanceof Error) note(error.stack ?? "");
+  if (process.env.THORNKEY_TRACE !== undefined && error instanceof Error) note(error.stack ?? "");
   return ERROR_CODES.FAILED.exit;
 }
 
