@@ -2,7 +2,7 @@ import { createECDH, createHash, randomBytes } from "node:crypto";
 import { equal, toHex } from "../bytes/bytes.ts";
 import { ThornkeyError } from "../errors.ts";
 import { verifyP256Digest } from "../machine/openssl.ts";
-import { type Ability, abilitiesOf } from "../roots/atecc/abilities.ts";
+import { type Ability, abilitiesOf, holdingOf } from "../roots/atecc/abilities.ts";
 import type { Chip } from "../roots/atecc/chip.ts";
 import {
   CounterRead,
@@ -103,52 +103,57 @@ const TRIALS: readonly Trial[] = [
   },
 ];
 
+/** What is tried with a private key, when its slot allows it. */
+const KEY_TRIALS: readonly { wants: Ability; try: (chip: Chip, slot: Slot) => Promise<Outcome> }[] = [
+  {
+    wants: "sign digest",
+    try: async (chip, slot) => {
+      const digest = new Uint8Array(randomBytes(32));
+      const [point] = await chip.run(GenKeyPublic(slot.number));
+      const signature = await signDigest(chip, slot.number, digest);
+      must(verifyP256Digest(point, digest, signature), "the signature does not verify here");
+      const [, verified] = await chip.run(NonceFixed(digest.slice()), VerifyExternal(signature, point));
+      must(verified, "the chip does not verify its own signature");
+      return { ok: "verified here and by the chip" };
+    },
+  },
+  {
+    wants: "ECDH",
+    try: async (chip, slot) => {
+      if (slot.slotConfig.readKey & 8) return { skipped: "its result goes into another slot" };
+      const host = createECDH("prime256v1");
+      const peer = new Uint8Array(host.generateKeys().subarray(1));
+      const [point] = await chip.run(GenKeyPublic(slot.number));
+      const [shared] = await chip.run(ECDH(slot.number, peer));
+      const expected = host.computeSecret(Buffer.concat([Uint8Array.of(4), point]));
+      must(equal(shared, expected), "the shared secret is wrong");
+      return { ok: "same secret on both sides" };
+    },
+  },
+];
+
 function slotTrials(slot: Slot): Trial[] {
-  return [
-    {
-      name: `slot ${slot.number}: sign`,
-      try: async (chip, config) => {
-        const digest = new Uint8Array(randomBytes(32));
-        const [point] = await chip.run(GenKeyPublic(slot.number));
-        const signature = await signDigest(chip, slot.number, digest);
-        must(verifyP256Digest(point, digest, signature), "the signature does not verify here");
-        const [, verified] = await chip.run(NonceFixed(digest.slice()), VerifyExternal(signature, point));
-        must(verified, "the chip does not verify its own signature");
-        return config.dataLocked ? { ok: "verified here and by the chip" } : { skipped: "not locked" };
-      },
-      wants: "sign digest" as Ability,
-    },
-    {
-      name: `slot ${slot.number}: ECDH`,
-      try: async (chip: Chip) => {
-        const host = createECDH("prime256v1");
-        const peer = new Uint8Array(host.generateKeys().subarray(1));
-        const [point] = await chip.run(GenKeyPublic(slot.number));
-        if (slot.slotConfig.readKey & 8) return { skipped: "its result goes into another slot" };
-        const [shared] = await chip.run(ECDH(slot.number, peer));
-        const expected = host.computeSecret(Buffer.concat([Uint8Array.of(4), point]));
-        must(equal(shared, expected), "the shared secret is wrong");
-        return { ok: "same secret on both sides" };
-      },
-      wants: "ECDH" as Ability,
-    },
-  ].map(({ wants, ...trial }) => ({
-    name: trial.name,
-    try: async (chip: Chip, config: ChipConfig) => {
-      const find = (ability: Ability) => abilitiesOf(slot, config, chip.model).find((f) => f.ability === ability);
-      const finding = find(wants);
-      if (finding === undefined) return { skipped: "not a private key" };
-      if (!finding.possible) return { skipped: finding.why };
-      if (!config.dataLocked) return { skipped: "the data zone is not locked" };
-      const publicKey = find("public key");
-      if (publicKey?.possible !== true) return { skipped: "its public key is not known (PubInfo is clear)" };
-      const { reqAuth, reqRandom } = slot.keyConfig;
-      if (reqAuth || reqRandom || slot.slotConfig.limitedUse) return { skipped: finding.why };
-      const [present] = await chip.run(InfoKeyValid(slot.number));
-      if (!present) return { skipped: "there is no key yet" };
-      return trial.try(chip, config);
+  if (holdingOf(slot) !== "private key") return [];
+  return KEY_TRIALS.map((trial) => ({
+    name: `slot ${slot.number}: ${trial.wants}`,
+    try: async (chip, config) => {
+      const obstacle = await obstacleTo(trial.wants, chip, config, slot);
+      return obstacle === undefined ? trial.try(chip, slot) : { skipped: obstacle };
     },
   }));
+}
+
+/** @returns why it cannot be tried */
+async function obstacleTo(wants: Ability, chip: Chip, config: ChipConfig, slot: Slot): Promise<string | undefined> {
+  const find = (ability: Ability) => abilitiesOf(slot, config, chip.model).find((f) => f.ability === ability);
+  const finding = find(wants);
+  if (finding?.possible !== true) return finding?.why;
+  if (!config.dataLocked) return "the data zone is not locked";
+  if (find("public key")?.possible !== true) return "its public key is not known (PubInfo is clear)";
+  const { reqAuth, reqRandom } = slot.keyConfig;
+  if (reqAuth || reqRandom || slot.slotConfig.limitedUse) return finding.why;
+  const [present] = await chip.run(InfoKeyValid(slot.number));
+  return present ? undefined : "there is no key yet";
 }
 
 function must(condition: boolean, otherwise: string): void {

@@ -1,8 +1,8 @@
 import { concat } from "../../bytes/bytes.ts";
 import { ThornkeyError } from "../../errors.ts";
-import type { Command, Results } from "./command.ts";
+import type { Command, Results, Step } from "./command.ts";
 import { InfoRevision, ReadBlock } from "./commands.ts";
-import { modelOf } from "./device.ts";
+import { modelOf, type RunResult } from "./device.ts";
 import { StateLost } from "./failures.ts";
 import type { ChipLocation } from "./location.ts";
 import { Owner } from "./owner-link.ts";
@@ -41,35 +41,47 @@ export interface Chip extends Runner {
   close(): Promise<void>;
 }
 
+/** What carries lists of commands to the device: the owner thread, or in a test the device itself. */
+export interface DeviceLink {
+  run(steps: readonly Step[], session?: { readonly epoch: number | undefined }): Promise<RunResult>;
+  /** A conversation begins: the chip must not be put to sleep between its lists. */
+  hold(): void;
+  release(): void;
+  close(): Promise<void>;
+}
+
 /**
  * Opens a chip and reads who it is.
  *
  * @throws ThornkeyError `ROOT_UNAVAILABLE` when there is none, `NOT_SUPPORTED` when it is something else
  */
-export async function openChip(location: ChipLocation): Promise<Chip> {
-  const owner = new Owner(location);
+export function openChip(location: ChipLocation): Promise<Chip> {
+  return chipOver(new Owner(location), location);
+}
+
+/** The same over any link, which it closes when the chip cannot be opened. */
+export async function chipOver(link: DeviceLink, location: ChipLocation): Promise<Chip> {
   try {
-    const [revision, block] = decode([InfoRevision(), ReadBlock("config", 0)], (await owner.run(IDENTITY)).answers);
-    return new OpenChip(owner, location, revision, concat(block.subarray(0, 4), block.subarray(8, 13)));
+    const commands = [InfoRevision(), ReadBlock("config", 0)] as const;
+    const [revision, block] = decode(commands, (await link.run(commands)).answers);
+    return new OpenChip(link, location, revision, concat(block.subarray(0, 4), block.subarray(8, 13)));
   } catch (error) {
-    await owner.close();
+    await link.close();
     throw error;
   }
 }
-
-const IDENTITY = [InfoRevision(), ReadBlock("config", 0)] as const;
 
 class OpenChip implements Chip {
   readonly location: ChipLocation;
   readonly model: Model;
   readonly revision: Uint8Array;
   readonly serial: Uint8Array;
-  readonly #owner: Owner;
+  readonly #link: DeviceLink;
   /** The conversation that has the chip for itself, until it is over. */
   #conversation: Promise<void> | undefined;
 
-  constructor(owner: Owner, location: ChipLocation, revision: Uint8Array, serial: Uint8Array) {
-    this.#owner = owner;
+  constructor(link: DeviceLink, location: ChipLocation, revision: Uint8Array, serial: Uint8Array) {
+    this.#link = link;
     this.location = location;
     this.revision = revision;
     this.model = modelOf(revision);
@@ -78,18 +90,18 @@ class OpenChip implements Chip {
 
   async run<const Commands extends readonly Command<unknown>[]>(...commands: Commands): Promise<Results<Commands>> {
     while (this.#conversation) await this.#conversation;
-    return decode(commands, (await this.#owner.run(commands)).answers);
+    return decode(commands, (await this.#link.run(commands)).answers);
   }
 
   async exclusive<Result>(conversation: (runner: Runner) => Promise<Result>): Promise<Result> {
     while (this.#conversation) await this.#conversation;
     const over = Promise.withResolvers<void>();
     this.#conversation = over.promise;
-    this.#owner.hold();
+    this.#link.hold();
     try {
       return await this.#converse(conversation);
     } finally {
-      this.#owner.release();
+      this.#link.release();
       this.#conversation = undefined;
       over.resolve();
     }
@@ -101,7 +113,7 @@ class OpenChip implements Chip {
       const run: Runner["run"] = async (...commands) => {
         const continued = epoch;
         epoch = undefined; // after a failure there is nothing to continue
-        const result = await this.#owner.run(commands, { epoch: continued });
+        const result = await this.#link.run(commands, { epoch: continued });
         epoch = result.epoch;
         return decode(commands, result.answers);
       };
@@ -118,7 +130,7 @@ class OpenChip implements Chip {
 
   async close(): Promise<void> {
     while (this.#conversation) await this.#conversation;
-    await this.#owner.close();
+    await this.#link.close();
   }
 }
 

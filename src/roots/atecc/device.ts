@@ -149,7 +149,7 @@ export class AteccDevice {
     for (let attempt = 1; attempt <= SENDS; attempt++) {
       this.#send(request, index);
       if (step.answer === 0) return NOTHING;
-      const { raw, payload } = this.#receive(step, index);
+      const { raw, payload, readAgain } = this.#receive(step, index);
       if (!confirmed && equal(raw, this.#previous)) {
         this.#differentAnswer(index);
         confirmed = true;
@@ -159,6 +159,8 @@ export class AteccDevice {
       if (payload.length > 1) return payload;
       const status = payload[0] ?? -1;
       if (step.answer === 1 && step.accepts.includes(status)) return payload;
+      // The reset of the read pointer may itself have arrived as a command the chip did not understand.
+      if (status === STATUS.communication && readAgain) throw this.#interrupted(index, true, "its answer is damaged");
       if (status === STATUS.awake) throw this.#interrupted(index, true, "it was woken by somebody else");
       if (status === STATUS.execution && this.#disturbed)
         throw this.#interrupted(index, false, "refused after a fault");
@@ -203,7 +205,8 @@ export class AteccDevice {
       else if (damaged === 0) estimate.answeredAfter(clock.now() - sent - POLL);
       const payload = decodeAnswer(raw);
       if (payload !== undefined && (payload.length === step.answer || payload.length === 1)) {
-        return { raw: raw.slice(0, payload.length + ANSWER_FRAME), payload: payload.slice() };
+        const whole = raw.slice(0, payload.length + ANSWER_FRAME);
+        return { raw: whole, payload: payload.slice(), readAgain: damaged > 0 };
       }
       this.#disturbed = true;
       damaged += 1;
@@ -328,6 +331,8 @@ interface Answer {
   /** Count, payload and CRC. */
   readonly raw: Uint8Array;
   readonly payload: Uint8Array;
+  /** It was damaged at first. */
+  readonly readAgain: boolean;
 }
 
 const NOTHING = new Uint8Array();

@@ -1,25 +1,21 @@
 import { Worker } from "node:worker_threads";
 import { ThornkeyError } from "../../errors.ts";
+import type { DeviceLink } from "./chip.ts";
 import type { Step } from "./command.ts";
-import { longestRun } from "./device.ts";
+import { longestRun, type RunResult } from "./device.ts";
 import { StateLost } from "./failures.ts";
 import type { ChipLocation } from "./location.ts";
 import type { Failure, FromOwner, ToOwner } from "./owner.ts";
 
-interface Answers {
-  readonly answers: readonly Uint8Array[];
-  readonly epoch: number;
-}
-
 interface Job {
   readonly id: number;
   readonly longest: number;
-  readonly resolve: (answers: Answers) => void;
+  readonly resolve: (answers: RunResult) => void;
   readonly reject: (error: Error) => void;
 }
 
 /** The main thread's end of the owner thread. A thread that is stuck or gone is replaced with the next request. */
-export class Owner {
+export class Owner implements DeviceLink {
   readonly #location: ChipLocation;
   readonly #jobs: Job[] = [];
   #worker: Worker | undefined;
@@ -32,12 +28,10 @@ export class Owner {
     this.#location = location;
   }
 
-  run(steps: readonly Step[], session?: { epoch: number | undefined }): Promise<Answers> {
+  run(steps: readonly Step[], session?: { readonly epoch: number | undefined }): Promise<RunResult> {
     if (this.#closed) return Promise.reject(new ThornkeyError("ROOT_UNAVAILABLE", "the chip was closed"));
     const id = ++this.#lastId;
-    const plain = steps.map(({ name, param1, param2, data, answer, accepts, repeatable }) => ({
-      ...{ name, param1, param2, data, answer, accepts, repeatable },
-    }));
+    const plain = steps.map(plainStep);
     return new Promise((resolve, reject) => {
       this.#jobs.push({ id, longest: longestRun(steps), resolve, reject });
       this.#post({ kind: "run", id, steps: plain, ...(session && { session }) });
@@ -115,6 +109,11 @@ export class Owner {
       job.reject(new ThornkeyError("ROOT_UNAVAILABLE", `the chip cannot be reached: ${why}`));
     }
   }
+}
+
+/** Without `decode`, which cannot go to another thread. */
+function plainStep({ name, param1, param2, data, answer, accepts, repeatable }: Step): Step {
+  return { name, param1, param2, data, answer, accepts, repeatable };
 }
 
 /** Milliseconds the owner thread may take to end, beyond the command it is at. */

@@ -57,7 +57,11 @@ const COUNTER_MAXIMUM = 2_097_151;
  * @throws ThornkeyError `ROOT_UNAVAILABLE`, `NOT_SUPPORTED`
  */
 export async function openAteccRoot(location: ChipLocation, transport?: Secret): Promise<Root> {
-  const chip = await openChip(location);
+  return rootOn(await openChip(location), transport);
+}
+
+/** The same on a chip that is open already; the root closes it. */
+export async function rootOn(chip: Chip, transport?: Secret): Promise<Root> {
   try {
     return new AteccRoot(chip, await readConfig(chip), transport);
   } catch (error) {
@@ -129,6 +133,7 @@ class AteccRoot implements Root {
         hint: "delete a resident key that is no longer needed, or make a wrapped key",
       });
     }
+    this.#publicKeys.delete(free.slot); // whatever comes of it, the key before is no longer sure to be there
     const [point] = await this.#chip.run(GenKeyCreate(free.slot));
     this.#publicKeys.set(free.slot, point);
     return { handle: handleOf(free.slot), publicKey: { algorithm: "p256", point } };
