@@ -145,14 +145,13 @@ export class AteccDevice {
 
   #exchange(step: Step, index: number): Uint8Array {
     const request = encodeRequest({ ...step, opcode: COMMANDS[step.name].opcode });
-    let confirmed = false;
     for (let attempt = 1; attempt <= SENDS; attempt++) {
       this.#send(request, index);
       if (step.answer === 0) return NOTHING;
       const { raw, payload, readAgain } = this.#receive(step, index);
-      if (!confirmed && equal(raw, this.#previous)) {
+      if (equal(raw, this.#previous)) {
+        this.#disturbed = true;
         this.#differentAnswer(index);
-        confirmed = true;
         continue;
       }
       this.#previous = raw;
@@ -230,7 +229,7 @@ export class AteccDevice {
   /** Starts the watchdog anew without losing TempKey. */
   #refresh(index: number): void {
     const bus = this.#openBus();
-    if (index > 0) this.#disturbed = true; // were TempKey lost now, only a refusal would tell
+    this.#disturbed = true; // were TempKey lost now, only a refusal would tell
     if (!bus.write(this.#options.address, IDLE) && !bus.write(this.#options.address, IDLE)) this.#forgetState();
     const epoch = this.#epoch;
     this.#wake(index);
