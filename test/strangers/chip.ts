@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { fromHex } from "../../src/bytes/bytes.ts";
 import type { I2cBus } from "../../src/machine/i2c-bus.ts";
 import { openI2cSocket } from "../../src/machine/i2c-socket.ts";
-import { answerTo, CHIP, packet, wake } from "./raw-chip.ts";
+import { answerTo, CHIP, packet, SLEEP, wake } from "./raw-chip.ts";
 
 const EMULATOR = fileURLToPath(new URL("../../src/emulators/atecc508a/main.ts", import.meta.url));
 
@@ -54,8 +54,8 @@ export async function provisionedChip(timing: "none" | "typical" | "maximum"): P
 
 /** @returns a function that ends it */
 async function startEmulator(socket: string, memory: string, timing: string): Promise<() => Promise<void>> {
-  const options = ["--socket", socket, "--memory", memory, "--timing", timing];
-  const child = spawn(process.execPath, [EMULATOR, ...options], { stdio: ["ignore", "pipe", "pipe"] });
+  const options = ["--socket", socket, "--memory", memory, "--timing", timing, "--until-stdin-closes"];
+  const child = spawn(process.execPath, [EMULATOR, ...options], { stdio: "pipe" });
   const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
   let errors = "";
   child.stderr.on("data", (chunk) => {
@@ -96,7 +96,7 @@ function provision(bus: I2cBus): Uint8Array {
   expectOk(answerTo(bus, packet(0x17, 0x80, 0), 1));
   const publicKey = answerTo(bus, packet(0x40, 0x04, 0), 64);
   expectOk(answerTo(bus, packet(0x17, 0x81, 0), 1));
-  bus.write(CHIP, Uint8Array.of(0x01));
+  bus.write(CHIP, SLEEP);
   return publicKey;
 }
 

@@ -9,13 +9,21 @@ import type { I2cBus } from "../../src/machine/i2c-bus.ts";
 /** The chip's factory address. */
 export const CHIP = 0x60;
 
+/** Word address 01: sleep. */
+export const SLEEP: Uint8Array = Uint8Array.of(0x01);
+
 /** What a test may wait for anything. */
 export const PATIENCE_MILLISECONDS = 60_000;
 
 const clock = systemClock();
 
 /** @returns word address 03, count, opcode, param1, param2, data, CRC */
-export function packet(opcode: number, param1: number, param2: number, data = new Uint8Array()): Uint8Array {
+export function packet(
+  opcode: number,
+  param1: number,
+  param2: number,
+  data: Uint8Array = new Uint8Array(),
+): Uint8Array {
   const body = concat(Uint8Array.of(data.length + 7, opcode, param1, param2 & 0xff, param2 >> 8), data);
   const crc = crc16(body);
   return concat(Uint8Array.of(0x03), body, Uint8Array.of(crc & 0xff, crc >> 8));
@@ -30,7 +38,7 @@ export function wake(bus: I2cBus): void {
     const answer = bus.read(CHIP, 4);
     if (answer !== undefined && equal(answer, fromHex("04 11 33 43"))) return;
     // Awake already, it still holds the answer to an earlier command.
-    if (answer !== undefined) bus.write(CHIP, Uint8Array.of(0x01));
+    if (answer !== undefined) bus.write(CHIP, SLEEP);
     if (clock.now() > deadline) throw new Error(`it does not wake: ${answer}`);
   }
 }

@@ -1,7 +1,7 @@
 import { toHex } from "../../src/bytes/bytes.ts";
 import { systemClock } from "../../src/machine/clock.ts";
 import type { I2cBus } from "../../src/machine/i2c-bus.ts";
-import { answerTo, CHIP, packet, PATIENCE_MILLISECONDS, payloadOf, wake } from "./raw-chip.ts";
+import { answerTo, CHIP, PATIENCE_MILLISECONDS, packet, payloadOf, SLEEP, wake } from "./raw-chip.ts";
 
 /** What anybody who uses the chip gets to see; byte arrays in hexadecimal. */
 export interface Report {
@@ -9,6 +9,8 @@ export interface Report {
   info: string;
   random: string;
   publicKey: string;
+  /** The status of Nonce. */
+  nonce: string;
   signature: string;
   acknowledgedAfterSleep: boolean;
 }
@@ -31,7 +33,7 @@ export function useChip(bus: I2cBus, digest: Uint8Array): Report {
     nonce: toHex(answerTo(bus, packet(0x16, 3, 0, digest), 1)),
     signature: toHex(answerTo(bus, packet(0x41, 0x80, 0), 64)),
   };
-  bus.write(CHIP, Uint8Array.of(0x01));
+  bus.write(CHIP, SLEEP);
   return { ...report, acknowledgedAfterSleep: bus.read(CHIP, 4) !== undefined };
 }
 
@@ -51,8 +53,9 @@ export function disturbChip(bus: I2cBus): BusyReport {
       clock.sleep(1);
       answer = bus.read(CHIP, 67);
     }
-    const done = sent && answer !== undefined && answer[0] === 67;
-    if (done && !acknowledgedBusy) return { acknowledgedBusy, publicKey: toHex(payloadOf(answer)) };
+    if (sent && !acknowledgedBusy && answer !== undefined && answer[0] === answer.length) {
+      return { acknowledgedBusy, publicKey: toHex(payloadOf(answer)) };
+    }
     if (clock.now() > deadline) return { acknowledgedBusy: true, publicKey: "" };
   }
 }
