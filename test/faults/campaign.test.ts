@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { campaign, type CampaignReport } from "./campaign.ts";
+import { type CampaignReport, campaign } from "./campaign.ts";
 
 describe("a bus on which one transaction in a hundred goes wrong", () => {
   it.each(["508a", "608a"] as const)("never makes a wrong result look right (%s)", async (model) => {

@@ -83,7 +83,9 @@ const ecdh: Finder = ({ slotConfig, number }) =>
   bit(
     "ECDH",
     (slotConfig.readKey & 4) !== 0,
-    slotConfig.readKey & 8 ? `result into slot ${number | 1} (ReadKey bit 3)` : "result on the bus in clear",
+    slotConfig.readKey & 8
+      ? `ReadKey bits 2, 3: result into slot ${number | 1}`
+      : "ReadKey bit 2: result on the bus in clear",
     "ReadKey bit 2 is clear",
   );
 
@@ -137,10 +139,9 @@ const write: Finder = ({ slotConfig, locked }, { dataLocked }) => {
   return change("write", locked, dataLocked, false, "");
 };
 
-const mac: Finder = ({ slotConfig }) => bit("MAC", !slotConfig.noMac, "as key", "NoMac");
+const mac: Finder = ({ slotConfig }) => bit("MAC", !slotConfig.noMac, "MAC, HMAC, CheckMac", "NoMac");
 
-const encryptBus: Finder = ({ slotConfig }) =>
-  bit("encrypt bus", !slotConfig.noMac, "as key of encrypted reads and writes (GenDig)", "NoMac");
+const encryptBus: Finder = ({ slotConfig }) => bit("encrypt bus", !slotConfig.noMac, "GenDig", "NoMac");
 
 const derive: Finder = ({ slotConfig, locked }) => {
   const how = DERIVATIONS.get(slotConfig.writeConfig & 0b1011);

@@ -89,7 +89,7 @@ export class AteccDevice {
         const begun = steps.slice(0, error.step + (error.mayHaveRun ? 1 : 0));
         if (!canBeginAgain(begun, session !== undefined)) throw outcomeUnknown(begun, error);
         if (session?.epoch !== undefined) throw new StateLost();
-        if (attempt === ATTEMPTS || this.#late()) throw unavailable(error);
+        if (attempt === ATTEMPTS || this.#late()) throw error.refusal ?? unavailable(error);
       }
     }
   }
@@ -150,7 +150,8 @@ export class AteccDevice {
       if (step.answer === 0) return NOTHING;
       const { raw, payload, readAgain } = this.#receive(step, index);
       if (equal(raw, this.#previous)) {
-        this.#disturbed = true;
+        // A refusal may well follow a refusal; any other answer twice means that this or the one before went astray.
+        if (payload.length > 1) this.#disturbed = true;
         this.#differentAnswer(index);
         continue;
       }
@@ -161,8 +162,7 @@ export class AteccDevice {
       // The reset of the read pointer may itself have arrived as a command the chip did not understand.
       if (status === STATUS.communication && readAgain) throw this.#interrupted(index, true, "its answer is damaged");
       if (status === STATUS.awake) throw this.#interrupted(index, true, "it was woken by somebody else");
-      if (status === STATUS.execution && this.#disturbed)
-        throw this.#interrupted(index, false, "refused after a fault");
+      if (status === STATUS.execution && this.#disturbed) throw this.#refusedAfterFault(index, step);
       if (status === STATUS.watchdog) this.#refresh(index);
       else if (status !== STATUS.communication && status !== STATUS.ok) throw refusal(step.name, status);
       this.#disturbed = true;
@@ -274,6 +274,11 @@ export class AteccDevice {
     this.#previous = raw;
     this.#forgetState();
     return true;
+  }
+
+  #refusedAfterFault(index: number, { name }: Step): Interrupted {
+    this.#forgetState();
+    return new Interrupted(index, false, "refused after a fault", refusal(name, STATUS.execution));
   }
 
   #interrupted(step: number, mayHaveRun: boolean, why: string): Interrupted {

@@ -10,10 +10,14 @@ export class Interrupted extends Error {
   /** Whether the chip may have carried that command out. */
   readonly mayHaveRun: boolean;
 
-  constructor(step: number, mayHaveRun: boolean, why: string) {
+  /** What to say when it happens every time. */
+  readonly refusal: ThornkeyError | undefined;
+
+  constructor(step: number, mayHaveRun: boolean, why: string, refusal?: ThornkeyError) {
     super(why);
     this.step = step;
     this.mayHaveRun = mayHaveRun;
+    this.refusal = refusal;
   }
 }
 
