@@ -1,0 +1,133 @@
+import { type Device, type Model, NO_TEMP_KEY, slotConfigOf, type TempKey } from "./device.ts";
+import { limitedUse } from "./limited-use.ts";
+
+/**
+ * The form of the rules, and the one interpreter of them. A command is a row: what it accepts at all (else 03), the
+ * conditions of state and policy (else 0F), the slot whose limited use it takes, and what it does.
+ */
+export interface Rules {
+  readonly name: string;
+  readonly opcode: number;
+  readonly models: readonly Model[];
+  readonly accepts: (command: Command, device: Device) => boolean;
+  readonly conditions: readonly Condition[];
+  /** The slot whose key is used, where the gate of LimitedUse applies. */
+  readonly limited?: (command: Command, device: Device) => number | undefined;
+  /** Whether TempKey is gone after this command, whatever it answers (but 03 and FF). */
+  readonly spendsTempKey?: (command: Command, device: Device) => boolean;
+  /** Whether a running SHA outlives this command. */
+  readonly keepsSha?: boolean;
+  /** Does the work on the picture of the chip. TempKey of the device may be spent already: `tempKey` is what it was. */
+  readonly perform: (command: Command, device: Device, tempKey: TempKey) => Answer;
+}
+
+export interface Command {
+  readonly opcode: number;
+  readonly mode: number;
+  readonly param2: number;
+  readonly data: Uint8Array;
+}
+
+export interface Condition {
+  readonly rule: string;
+  readonly holds: (command: Command, device: Device) => boolean;
+}
+
+export type Answer =
+  | { readonly kind: "status"; readonly code: number }
+  | { readonly kind: "bytes"; readonly bytes: Uint8Array }
+  /** Bytes that only the chip can know; `learn` completes the picture, or says what is wrong with them. */
+  | { readonly kind: "learn"; readonly length: number; readonly learn: (payload: Uint8Array, seen: Seen) => Complaint }
+  | { readonly kind: "silence" }
+  /** The documents leave it open: the case ends here. */
+  | { readonly kind: "unspecified" };
+
+export type Complaint = string | undefined;
+
+/** The chip's memory after the command. */
+export interface Seen {
+  readonly slots: readonly Uint8Array[];
+}
+
+export interface Verdict {
+  readonly answer: Answer;
+  /** The rule that decided. */
+  readonly rule: string;
+}
+
+export const OK = 0x00;
+export const MISCOMPARE = 0x01;
+export const PARSE = 0x03;
+export const ECC_FAULT = 0x05;
+export const EXECUTION = 0x0f;
+export const COMMUNICATION = 0xff;
+
+const INFO = 0x30;
+
+/** Commands whose answer cannot depend on what is in TempKey. */
+const WITHOUT_TEMP_KEY: ReadonlySet<string> = new Set(["Info", "Random", "Nonce", "Counter", "UpdateExtra", "Lock"]);
+
+export const BOTH: readonly Model[] = ["508a", "608a"];
+export const ONLY_508: readonly Model[] = ["508a"];
+
+export const status = (code: number): Answer => ({ kind: "status", code });
+export const bytes = (payload: Uint8Array): Answer => ({ kind: "bytes", bytes: payload });
+export const always = (): boolean => true;
+
+/** Applies the rules to the picture of the chip, and changes it. */
+export function judge(table: readonly Rules[], device: Device, command: Command): Verdict {
+  const rules = table.find((row) => row.opcode === command.opcode && row.models.includes(device.model));
+  if (!rules?.keepsSha) device.sha = "none";
+  else if (device.sha !== "none" && rules.opcode !== INFO) return continueSha(rules, device, command);
+  if (!rules) return { answer: status(PARSE), rule: "opcode of this model" };
+  return judgeRow(rules, device, command);
+}
+
+/** Whether a context outlives a command that fails is not said. */
+function continueSha(rules: Rules, device: Device, command: Command): Verdict {
+  const verdict = judgeRow(rules, device, command);
+  const { answer } = verdict;
+  if (answer.kind === "status" && answer.code !== OK) device.sha = "unknown";
+  return verdict;
+}
+
+function judgeRow(rules: Rules, device: Device, command: Command): Verdict {
+  if (!rules.accepts(command, device)) return { answer: status(PARSE), rule: `${rules.name}: accepted parameters` };
+  if (device.tempKey.known !== "all" && !WITHOUT_TEMP_KEY.has(rules.name)) {
+    return { answer: { kind: "unspecified" }, rule: "TempKey is in a state that the documents leave open" };
+  }
+  const broken = rules.conditions.find((condition) => !condition.holds(command, device));
+  if (broken) return refuse(device, broken.rule);
+
+  const limitedSlot = rules.limited?.(command, device);
+  if (limitedSlot !== undefined && slotConfigOf(device, limitedSlot).limitedUse) {
+    if (!limitedUse(device, limitedSlot)) return refuse(device, "LimitedUse: uses left");
+  }
+
+  const tempKey = device.tempKey;
+  if (rules.spendsTempKey?.(command, device)) invalidate(device);
+  const answer = rules.perform(command, device, tempKey);
+  if (answer.kind === "status" && answer.code === ECC_FAULT) invalidate(device);
+  return { answer, rule: `${rules.name}: all conditions hold` };
+}
+
+/** The same conditions, but only for commands that `applies` is true for. */
+export function when(
+  applies: (command: Command, device: Device) => boolean,
+  ...conditions: readonly Condition[]
+): Condition[] {
+  return conditions.map(({ rule, holds }) => ({
+    rule,
+    holds: (command, device) => !applies(command, device) || holds(command, device),
+  }));
+}
+
+export function invalidate(device: Device): void {
+  device.tempKey = NO_TEMP_KEY;
+}
+
+function refuse(device: Device, rule: string): Verdict {
+  invalidate(device);
+  if (device.messageDigest !== "absent") device.messageDigest = "unknown";
+  return { answer: status(EXECUTION), rule };
+}
