@@ -40,8 +40,13 @@ export function benchOf(setup: Setup): Bench {
   return { device, chip, memory };
 }
 
-/** Does one step to both. @returns what differs in the answer; "unspecified" when no more can be said of this chip */
-export function take(bench: Bench, step: Step): Difference | "unspecified" | undefined {
+/**
+ * Does one step to both.
+ *
+ * @param decided counts the rules that alone decided
+ * @returns what differs in the answer; "unspecified" when no more can be said of this chip
+ */
+export function take(bench: Bench, step: Step, decided?: Map<string, number>): Difference | "unspecified" | undefined {
   const { device, chip, memory } = bench;
   if ("event" in step) {
     chip.write(ADDRESS, u8(step.event === "sleep" ? 1 : 2));
@@ -53,6 +58,7 @@ export function take(bench: Bench, step: Step): Difference | "unspecified" | und
   const payload = transact(chip, damaged(frame(command), step.damage));
   const verdict = step.damage ? DAMAGED : judge(COMMANDS, device, command);
   if (verdict.answer.kind === "unspecified") return "unspecified";
+  if (verdict.alone !== false) decided?.set(verdict.rule, (decided.get(verdict.rule) ?? 0) + 1);
   const difference = compare(verdict, payload, memory);
   if (payload === undefined) wake(chip);
   return difference;

@@ -15,6 +15,8 @@ export interface Report {
   /** Cases that end where the documents leave the answer open; they are not among `cases`. */
   readonly unspecified: number;
   readonly wrong: readonly Wrong[];
+  /** How often each rule alone decided about the command under test. */
+  readonly decided: ReadonlyMap<string, number>;
 }
 
 interface Wrong {
@@ -27,19 +29,20 @@ interface Wrong {
 export function runAll(cases: Iterable<Case>): Report {
   let [count, unspecified] = [0, 0];
   const wrong: Wrong[] = [];
+  const decided = new Map<string, number>();
   for (const one of cases) {
-    const result = run(one);
+    const result = run(one, decided);
     if (result === "unspecified") unspecified++;
     else count++;
     if (typeof result === "object") wrong.push(result);
   }
-  return { cases: count, unspecified, wrong };
+  return { cases: count, unspecified, wrong, decided };
 }
 
-function run(where: Case): Wrong | "unspecified" | undefined {
+function run(where: Case, decided: Map<string, number>): Wrong | "unspecified" | undefined {
   const bench = benchOf(where.setup);
   for (const step of [...where.prelude, where.step]) {
-    const difference = take(bench, step);
+    const difference = take(bench, step, step === where.step ? decided : undefined);
     if (difference === "unspecified") return "unspecified";
     if (difference) return { where, step, difference };
   }

@@ -1,4 +1,3 @@
-
 /**
  * The chip as the rules see it: memory and volatile state. The rules are applied to this picture, the emulator to its
  * own, and the two are compared. Nothing here is taken from the emulator.
@@ -134,4 +133,3 @@ export function wordAt(bytes: Uint8Array, offset: number): number {
 export function bit(word: number, index: number): boolean {
   return ((word >> index) & 1) === 1;
 }
-

@@ -141,8 +141,7 @@ const sign: Rules = {
   name: "Sign",
   opcode: 0x41,
   models: BOTH,
-  accepts: ({ mode, param2, data }, { model }) =>
-    SIGN_MODES[model].includes(mode) && param2 < 16 && data.length === 0,
+  accepts: ({ mode, param2, data }, { model }) => SIGN_MODES[model].includes(mode) && param2 < 16 && data.length === 0,
   conditions: [
     dataLocked,
     eccPrivate,
@@ -292,11 +291,11 @@ const ecdh: Rules = {
     eccPrivate,
     validPrivateKey,
     { rule: "ReadKey bit 2: ECDH", holds: allowsInReadKey(2) },
+    ...when(intoNextSlot, { rule: "ECDH into slot + 1: slot even", holds: ({ param2 }) => param2 % 2 === 0 }),
     ...when(
-      intoNextSlot,
-      { rule: "ECDH into slot + 1: slot even", holds: ({ param2 }) => param2 % 2 === 0 },
-      { rule: "ECDH into slot + 1: not private", holds: ({ param2 }, d) => !keyConfigOf(d, param2 | 1).private },
-      { rule: "ECDH into slot + 1: not slot-locked", holds: ({ param2 }, d) => !slotLocked(d, param2 | 1) },
+      (command, device) => intoNextSlot(command, device) && command.param2 % 2 === 0,
+      { rule: "ECDH into slot + 1: not private", holds: ({ param2 }, d) => !keyConfigOf(d, param2 + 1).private },
+      { rule: "ECDH into slot + 1: not slot-locked", holds: ({ param2 }, d) => !slotLocked(d, param2 + 1) },
     ),
     reqAuth(slotOf),
   ],

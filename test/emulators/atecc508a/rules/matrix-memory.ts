@@ -1,5 +1,5 @@
-import { crc16 } from "../../../../src/bytes/crc16.ts";
 import { concat } from "../../../../src/bytes/bytes.ts";
+import { crc16 } from "../../../../src/bytes/crc16.ts";
 import type { Case } from "./cases.ts";
 import { LAST_COUNT } from "./counters.ts";
 import { ORDER, scalarBytes } from "./curve.ts";
@@ -43,7 +43,11 @@ export function* readMatrix(random: Random, model: Model): Generator<Case> {
   })) {
     if (random.chance(stage !== "locked" ? 0.8 : isSecret === encryptRead ? 0.3 : 0.6)) continue;
     const slot = (place >> 3) & 15;
-    const setup = { model, stage, slots: { [slot]: noisySlot(random, { isSecret, encryptRead, readKey }, { private: isPrivate }) } };
+    const setup = {
+      model,
+      stage,
+      slots: { [slot]: noisySlot(random, { isSecret, encryptRead, readKey }, { private: isPrivate }) },
+    };
     yield { setup, prelude: tempKey, step: plain(0x02, mode, place) };
   }
 }
@@ -71,7 +75,11 @@ export function* addresses(random: Random, model: Model): Generator<Case> {
     const data = writes ? random.bytes(wide ? 32 : 4) : undefined;
     // A write that changes the chip's own address or lock bytes would be another test.
     if (data && zone === 0 && param2 === 4) data[0] = 0xc0;
-    yield { setup: { model, stage, slots, ...otpMode }, prelude, step: plain(writes ? 0x12 : 0x02, zone | wide, param2, data) };
+    yield {
+      setup: { model, stage, slots, ...otpMode },
+      prelude,
+      step: plain(writes ? 0x12 : 0x02, zone | wide, param2, data),
+    };
   }
 }
 
@@ -102,7 +110,10 @@ export function* writeMatrix(random: Random, model: Model): Generator<Case> {
     if (random.chance(stage === "open" ? 0.97 : 0.75)) continue;
     const place = random.pick([address(2), address(0, 1), address(9), address(10, 2), address(8, 4)]);
     const slot = (place >> 3) & 15;
-    const content = random.pick<Content>(["secret", ...(slot > 8 ? (["public key", "public key not valid"] as const) : [])]);
+    const content = random.pick<Content>([
+      "secret",
+      ...(slot > 8 ? (["public key", "public key not valid"] as const) : []),
+    ]);
     const key = noisySlot(random, { writeConfig, writeKey }, { private: isPrivate }, { locked, content });
     yield { setup: { model, stage, slots: { [slot]: key } }, prelude: tempKey, step: writeStep(random, how, place) };
   }
@@ -136,7 +147,12 @@ export function* publicKeyWrites(random: Random, model: Model): Generator<Case> 
     block: [0, 1],
   })) {
     if (slot === 2 && content !== "secret") continue;
-    const key = noisySlot(random, { writeConfig, writeKey: KEY_SLOT }, { pubInfo, keyType }, { content, locked: false });
+    const key = noisySlot(
+      random,
+      { writeConfig, writeKey: KEY_SLOT },
+      { pubInfo, keyType },
+      { content, locked: false },
+    );
     const setup: Setup = { model, stage: "locked", slots: { [slot]: key } };
     yield { setup, prelude: genDigOf("random", KEY_SLOT), step: writeStep(random, how, address(slot, block)) };
   }
@@ -172,7 +188,11 @@ export function* privWriteMatrix(random: Random, model: Model): Generator<Case> 
     if (random.chance(stage === "open" ? 0.992 : 0.97)) continue;
     const slot = random.pick([0, 2, 6, 9, 12, 15]);
     const slotSetup = noisySlot(random, { writeConfig, writeKey }, { private: isPrivate, keyType }, { locked });
-    yield { setup: { model, stage, slots: { [slot]: slotSetup } }, prelude: tempKey, step: privWrite(mode, slot, scalar, right) };
+    yield {
+      setup: { model, stage, slots: { [slot]: slotSetup } },
+      prelude: tempKey,
+      step: privWrite(mode, slot, scalar, right),
+    };
   }
 }
 

@@ -53,7 +53,10 @@ export function* macMatrix(random: Random, model: Model): Generator<Case> {
 
 /** The digests of MAC: all 64 modes, twice, so that every part of the message is seen to matter. */
 export function* macDigests(random: Random, model: Model): Generator<Case> {
-  for (const { mode, slot } of product({ mode: Array.from({ length: 128 }, (_, mode) => mode & 0x77), slot: [2, 15] })) {
+  for (const { mode, slot } of product({
+    mode: Array.from({ length: 128 }, (_, mode) => mode & 0x77),
+    slot: [2, 15],
+  })) {
     const setup: Setup = { model, stage: "locked", slots: { [slot]: noisySlot(random, {}, { keyType: 7 }) } };
     yield { setup, prelude: [mode & 4 ? nonceFixed() : nonceRandom], step: mac(mode, slot) };
   }
@@ -139,7 +142,13 @@ export function* genDigZones(random: Random, model: Model): Generator<Case> {
 
 /** DeriveKey: every WriteConfig, both parents, with and without its MAC. */
 export function* deriveKeyMatrix(random: Random, model: Model): Generator<Case> {
-  const parents: readonly Partial<GateBits>[] = [{}, { private: true }, { reqRandom: true }, { reqAuth: true }, { noMac: true }];
+  const parents: readonly Partial<GateBits>[] = [
+    {},
+    { private: true },
+    { reqRandom: true },
+    { reqAuth: true },
+    { noMac: true },
+  ];
   for (const { writeConfig, mode, mac, stage, tempKey, target, parent, auth } of product({
     writeConfig: Array.from({ length: 16 }, (_, value) => value),
     mode: [0, 4],
@@ -160,7 +169,11 @@ export function* deriveKeyMatrix(random: Random, model: Model): Generator<Case> 
       { private: target === "private", authKey: AUTH_SLOT, ...(writeConfig & 1 ? {} : gatesOfKey(parent)) },
       { locked: target === "slot-locked" },
     );
-    const parentSetup = noisySlot(random, { noMac: parent.noMac ?? false }, { authKey: AUTH_SLOT, ...gatesOfKey(parent) });
+    const parentSetup = noisySlot(
+      random,
+      { noMac: parent.noMac ?? false },
+      { authKey: AUTH_SLOT, ...gatesOfKey(parent) },
+    );
     const setup = { model, stage, slots: { [at]: targetSetup, [parentSlot]: parentSetup } };
     yield { setup, prelude: [...auth, ...tempKey], step: deriveKey(mode, at, mac) };
   }

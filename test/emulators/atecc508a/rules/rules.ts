@@ -51,8 +51,10 @@ export interface Seen {
 
 export interface Verdict {
   readonly answer: Answer;
-  /** The rule that decided. */
+  /** The rule that decided, by the name of its command. */
   readonly rule: string;
+  /** No other condition of the command was broken, so that a chip without this one would have gone on. */
+  readonly alone?: boolean;
 }
 
 export const OK = 0x00;
@@ -61,6 +63,10 @@ export const PARSE = 0x03;
 export const ECC_FAULT = 0x05;
 export const EXECUTION = 0x0f;
 export const COMMUNICATION = 0xff;
+
+const ACCEPTED = "accepted parameters";
+const GRANTED = "all conditions hold";
+const USES_LEFT = "LimitedUse, uses left";
 
 const INFO = 0x30;
 
@@ -92,23 +98,31 @@ function continueSha(rules: Rules, device: Device, command: Command): Verdict {
 }
 
 function judgeRow(rules: Rules, device: Device, command: Command): Verdict {
-  if (!rules.accepts(command, device)) return { answer: status(PARSE), rule: `${rules.name}: accepted parameters` };
+  if (!rules.accepts(command, device)) return { answer: status(PARSE), rule: ruleName(rules, ACCEPTED) };
   if (device.tempKey.known !== "all" && !WITHOUT_TEMP_KEY.has(rules.name)) {
     return { answer: { kind: "unspecified" }, rule: "TempKey is in a state that the documents leave open" };
   }
-  const broken = rules.conditions.find((condition) => !condition.holds(command, device));
-  if (broken) return refuse(device, broken.rule);
+  const [broken, ...others] = rules.conditions.filter((condition) => !condition.holds(command, device));
+  if (broken) return refuse(device, ruleName(rules, broken.rule), others.length === 0);
 
   const limitedSlot = rules.limited?.(command, device);
   if (limitedSlot !== undefined && slotConfigOf(device, limitedSlot).limitedUse) {
-    if (!limitedUse(device, limitedSlot)) return refuse(device, "LimitedUse: uses left");
+    if (!limitedUse(device, limitedSlot)) return refuse(device, ruleName(rules, USES_LEFT), true);
   }
 
   const tempKey = device.tempKey;
   if (rules.spendsTempKey?.(command, device)) invalidate(device);
   const answer = rules.perform(command, device, tempKey);
   if (answer.kind === "status" && answer.code === ECC_FAULT) invalidate(device);
-  return { answer, rule: `${rules.name}: all conditions hold` };
+  return { answer, rule: ruleName(rules, GRANTED) };
+}
+
+const ruleName = ({ name }: Rules, rule: string): string => `${name}: ${rule}`;
+
+/** Names of everything that can decide about a command: each must be seen to decide somewhere. */
+export function rulesOf(rules: Rules): string[] {
+  const own = rules.conditions.map(({ rule }) => rule);
+  return [ACCEPTED, GRANTED, ...own, ...(rules.limited ? [USES_LEFT] : [])].map((rule) => ruleName(rules, rule));
 }
 
 /** The same conditions, but only for commands that `applies` is true for. */
@@ -126,8 +140,8 @@ export function invalidate(device: Device): void {
   device.tempKey = NO_TEMP_KEY;
 }
 
-function refuse(device: Device, rule: string): Verdict {
+function refuse(device: Device, rule: string, alone: boolean): Verdict {
   invalidate(device);
   if (device.messageDigest !== "absent") device.messageDigest = "unknown";
-  return { answer: status(EXECUTION), rule };
+  return { answer: status(EXECUTION), rule, alone };
 }

@@ -10,16 +10,7 @@ import {
   slotLocked,
   type TempKey,
 } from "./device.ts";
-import {
-  checkMacDigest,
-  deriveKeyMac,
-  digest96,
-  hmacDigest,
-  macDigest,
-  u8,
-  u16,
-  zeros,
-} from "./digests.ts";
+import { checkMacDigest, deriveKeyMac, digest96, hmacDigest, macDigest, u8, u16, zeros } from "./digests.ts";
 import {
   dataLocked,
   noPrivate,
@@ -126,7 +117,10 @@ export function checkMacResponse(command: Command, device: Device, tempKey: Temp
 }
 
 const GENDIG_LAST: readonly number[] = [3, 1, 15, 0xffff, 1, 15];
-const isZone = (...zones: readonly number[]) => (command: Command) => zones.includes(command.mode);
+const isZone =
+  (...zones: readonly number[]) =>
+  (command: Command) =>
+    zones.includes(command.mode);
 
 const genDig: Rules = {
   name: "GenDig",
@@ -187,10 +181,10 @@ function genDigDigest({ mode: zone, param2, data }: Command, device: Device, tem
 
 /** DeriveKey of SlotConfig.WriteConfig, where bit 14 does not matter. */
 const DERIVATIONS: Record<number, { create: boolean; mac: boolean }> = {
-  0b0010: { create: false, mac: false },
-  0b1010: { create: false, mac: true },
-  0b0011: { create: true, mac: false },
-  0b1011: { create: true, mac: true },
+  2: { create: false, mac: false },
+  10: { create: false, mac: true },
+  3: { create: true, mac: false },
+  11: { create: true, mac: true },
 };
 
 const derivationOf = ({ param2 }: Command, device: Device) =>
@@ -215,10 +209,10 @@ const deriveKey: Rules = {
       rule: "WriteConfig roll or create",
       holds: (command, device) => derivationOf(command, device) !== undefined,
     },
-    {
+    ...when((command, device) => derivationOf(command, device) !== undefined, {
       rule: "a MAC is there exactly if WriteConfig wants one",
       holds: (command, device) => (command.data.length === 32) === derivationOf(command, device)?.mac,
-    },
+    }),
     { ...noPrivate(slotOf), rule: "target is no private slot" },
     { ...noPrivate(parentOf), rule: "parent is no private slot" },
     { ...notSlotLocked(slotOf), rule: "target not slot-locked" },

@@ -108,12 +108,18 @@ export const privWrite = (mode: number, slot: number, scalar: Uint8Array, right 
     const value = concat(zeros(4), scalar);
     if (mode === 0) return { data: concat(value, zeros(32)), bit: 8 * 60 };
     const key = device.tempKey.value.subarray(0, 32);
-    return { data: concat(xor(value, privWriteStream(key)), privWriteMac(device, key, mode, slot, value)), bit: 8 * 60 };
+    return {
+      data: concat(xor(value, privWriteStream(key)), privWriteMac(device, key, mode, slot, value)),
+      bit: 8 * 60,
+    };
   });
 
 /** @param signer number of the host key that signs what TempKey (or the 608's buffer) holds */
 export const verifyStored = (slot: number, signer: number, right = true, mode = 0): Step =>
-  computed(0x45, mode, slot, right, (device) => ({ data: sign(messageOf(device, mode), hostKey(signer)), bit: 8 * 20 }));
+  computed(0x45, mode, slot, right, (device) => ({
+    data: sign(messageOf(device, mode), hostKey(signer)),
+    bit: 8 * 20,
+  }));
 
 export const verifyExternal = (point: Uint8Array, signer: number, right = true, mode = 2): Step =>
   computed(0x45, mode, 4, right, (device) => ({

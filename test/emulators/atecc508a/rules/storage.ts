@@ -109,8 +109,7 @@ const read: Rules = {
 };
 
 const hasMac = ({ data }: Command): boolean => data.length === 64;
-const inDataWhenLocked = (command: Command, device: Device): boolean =>
-  inData(command) && stageOf(device) === "locked";
+const inDataWhenLocked = (command: Command, device: Device): boolean => inData(command) && stageOf(device) === "locked";
 
 /** WriteConfig as Write sees it. */
 function writeWanted(device: Device, slot: number): "clear" | "clear while not valid" | "encrypted" | "never" {
@@ -231,7 +230,7 @@ const privWrite: Rules = {
     notSlotLocked(slotOf),
     {
       rule: "PrivWrite in clear: only while configured",
-      holds: (command, device) => isEncrypted(command) || stageOf(device) === "configured",
+      holds: (command, device) => isEncrypted(command) || stageOf(device) !== "locked",
     },
     ...when(
       isEncrypted,
@@ -336,7 +335,10 @@ const updateExtra: Rules = {
     ...when(
       decrements,
       { ...notOpen, rule: "UpdateExtra 2: not open" },
-      { rule: "UpdateExtra 2: slot 15 with LimitedUse", holds: ({ param2 }, d) => param2 === 15 && slotConfigOf(d, 15).limitedUse },
+      {
+        rule: "UpdateExtra 2: slot 15 with LimitedUse",
+        holds: ({ param2 }, d) => param2 === 15 && slotConfigOf(d, 15).limitedUse,
+      },
       {
         rule: "LimitedUse: uses left",
         holds: (_, device) => device.config.subarray(AT.lastKeyUse, AT.lastKeyUse + 16).some((byte) => byte !== 0),
