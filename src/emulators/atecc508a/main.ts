@@ -1,0 +1,105 @@
+import { realpathSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { ERROR_CODES, ThornkeyError } from "../../errors.ts";
+import { createChip, type Model, type Timing } from "./chip.ts";
+import { openMemoryFile } from "./memory-file.ts";
+import { serve } from "./server.ts";
+
+export interface RunOptions {
+  /** Path of the Unix socket. */
+  readonly socket: string;
+  /** Path of the EEPROM file. */
+  readonly memory: string;
+  readonly model?: Model;
+  readonly timing?: Timing;
+  /** For a parent process whose end must be the emulator's end. */
+  readonly untilStdinCloses?: boolean;
+}
+
+/**
+ * Runs the emulator until SIGTERM, SIGINT or, if wanted, the end of standard input. Prints `ready` on standard output
+ * once it listens.
+ *
+ * @throws ThornkeyError when the memory file or the socket cannot be used
+ */
+export async function run(options: RunOptions): Promise<void> {
+  const { timing = "none", model } = options;
+  const memory = openMemoryFile(options.memory, model ? { model } : {});
+  try {
+    const chip = createChip({ model: memory.model, memory, timing });
+    const end = ended(options.untilStdinCloses ?? false);
+    const server = await serve(chip, options.socket, { timing });
+    process.stdout.write("ready\n");
+    await end;
+    await server.close();
+  } finally {
+    memory.close();
+  }
+}
+
+function ended(untilStdinCloses: boolean): Promise<void> {
+  return new Promise((resolve) => {
+    process.once("SIGTERM", () => resolve());
+    process.once("SIGINT", () => resolve());
+    if (!untilStdinCloses) return;
+    process.stdin.once("close", () => resolve());
+    process.stdin.once("end", () => resolve());
+    process.stdin.once("error", () => resolve());
+    process.stdin.resume();
+  });
+}
+
+const MODELS: readonly Model[] = ["508a", "608a"];
+const TIMINGS: readonly Timing[] = ["none", "typical", "maximum"];
+
+function parsed(args: readonly string[]): RunOptions {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      socket: { type: "string" },
+      memory: { type: "string" },
+      model: { type: "string" },
+      timing: { type: "string" },
+      "until-stdin-closes": { type: "boolean", default: false },
+    },
+  });
+  const { socket, memory } = values;
+  const model = MODELS.find((name) => name === values.model);
+  const timing = TIMINGS.find((name) => name === values.timing);
+  const misnamed = (values.model !== undefined && !model) || (values.timing !== undefined && !timing);
+  if (socket === undefined || memory === undefined || misnamed) throw new TypeError("arguments");
+  return {
+    socket,
+    memory,
+    ...(model && { model }),
+    ...(timing && { timing }),
+    untilStdinCloses: values["until-stdin-closes"],
+  };
+}
+
+const USAGE =
+  "usage: --socket PATH --memory FILE [--model 508a|608a] [--timing none|typical|maximum] [--until-stdin-closes]\n";
+
+async function main(): Promise<void> {
+  let options: RunOptions;
+  try {
+    options = parsed(process.argv.slice(2));
+  } catch {
+    process.stderr.write(USAGE);
+    process.exitCode = ERROR_CODES.USAGE.exit;
+    return;
+  }
+  try {
+    await run(options);
+    // Standard input may still be open.
+    process.exit(0);
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    const hint = error instanceof ThornkeyError && error.hint ? ` ${error.hint}` : "";
+    process.stderr.write(`${message}${hint}\n`);
+    process.exit(ERROR_CODES[error instanceof ThornkeyError ? error.code : "FAILED"].exit);
+  }
+}
+
+if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) await main();

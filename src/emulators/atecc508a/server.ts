@@ -1,0 +1,127 @@
+import { chmodSync, lstatSync, unlinkSync } from "node:fs";
+import { connect, createServer, type Socket } from "node:net";
+import { concat } from "../../bytes/bytes.ts";
+import { ThornkeyError } from "../../errors.ts";
+import type { Chip } from "./chip.ts";
+import { ACK, FrameParser, NACK, readReply, type Transaction } from "./frames.ts";
+import { busTime, NACK_TIME_MS, type Timing } from "./timing.ts";
+
+/**
+ * Offers the chip's bus on a Unix stream socket, to any number of connections. Transactions never overlap, as each is
+ * carried out in one go.
+ *
+ * @param options.timing other than `none` gives each transaction the time it takes on a 100 kHz bus; the process does
+ * nothing else meanwhile
+ * @throws ThornkeyError `FAILED` when something else is at `socketPath`
+ */
+export async function serve(
+  chip: Chip,
+  socketPath: string,
+  options: { timing?: Timing } = {},
+): Promise<{ close(): Promise<void> }> {
+  const timed = (options.timing ?? "none") !== "none";
+  const transact = timed ? onBus(chip) : (transaction: Transaction) => atOnce(chip, transaction);
+  const connections = new Set<Socket>();
+  await makeRoom(socketPath);
+
+  const server = createServer((socket) => {
+    connections.add(socket);
+    const parser = new FrameParser();
+    socket.on("close", () => connections.delete(socket));
+    // A client that goes away in the middle of a reply is no fault of the bus.
+    socket.on("error", () => socket.destroy());
+    socket.on("drain", () => socket.resume());
+    socket.on("data", (chunk) => {
+      const replies: Uint8Array[] = [];
+      const understood = parser.push(chunk, (transaction) => {
+        const reply = transact(transaction);
+        if (timed) socket.write(reply);
+        else replies.push(reply);
+      });
+      if (replies.length === 1 && replies[0]) socket.write(replies[0]);
+      else if (replies.length > 1) socket.write(concat(...replies));
+      if (!understood) socket.destroy();
+      else if (socket.writableNeedDrain) socket.pause();
+    });
+  });
+
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(socketPath, () => resolve());
+  });
+  // What is behind the socket holds private keys.
+  chmodSync(socketPath, 0o600);
+
+  return {
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        for (const socket of connections) socket.destroy();
+      }),
+  };
+}
+
+function atOnce(chip: Chip, transaction: Transaction): Uint8Array {
+  if (transaction.kind === "write") return chip.write(transaction.address, transaction.bytes) ? ACK : NACK;
+  const bytes = chip.read(transaction.address, transaction.length);
+  return bytes ? readReply(bytes) : NACK;
+}
+
+/** The address is acknowledged, or not, at the start; what is written takes effect with STOP. */
+function onBus(chip: Chip): (transaction: Transaction) => Uint8Array {
+  return (transaction) => {
+    const start = performance.now();
+    const { address } = transaction;
+    const length = transaction.kind === "write" ? transaction.bytes.length : transaction.length;
+    const acknowledged = chip.read(address, 0) !== undefined;
+    const isGeneralCall = transaction.kind === "write" && address === 0;
+    const end = start + (acknowledged ? busTime(length) : NACK_TIME_MS);
+    if (transaction.kind === "write") {
+      waitUntil(end);
+      if (!acknowledged && !isGeneralCall) return NACK;
+      return chip.write(address, transaction.bytes) ? ACK : NACK;
+    }
+    const bytes = chip.read(address, length);
+    waitUntil(end);
+    return bytes ? readReply(bytes) : NACK;
+  };
+}
+
+const cell = new Int32Array(new SharedArrayBuffer(4));
+/** What sleeping may overshoot; the rest is spent looking at the clock. */
+const SPIN_MS = 0.1;
+
+/** A timer cannot do this: its grain is 1 ms, that of a bit on the bus 0.01 ms. */
+function waitUntil(end: number): void {
+  for (;;) {
+    const left = end - performance.now();
+    if (left <= 0) return;
+    if (left > SPIN_MS) Atomics.wait(cell, 0, 0, left - SPIN_MS);
+  }
+}
+
+/** Removes a socket nobody listens on; anything else at that place stays. */
+async function makeRoom(path: string): Promise<void> {
+  const stat = lstatSync(path, { throwIfNoEntry: false });
+  if (!stat) return;
+  if (!stat.isSocket()) {
+    throw new ThornkeyError("FAILED", `${path} is there and is not a socket.`, { hint: "Name another socket path." });
+  }
+  if (await answers(path)) {
+    throw new ThornkeyError("FAILED", `An emulator listens on ${path} already.`, {
+      hint: "Stop it, or name another socket path.",
+    });
+  }
+  unlinkSync(path);
+}
+
+function answers(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    socket.on("connect", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.on("error", () => resolve(false));
+  });
+}
