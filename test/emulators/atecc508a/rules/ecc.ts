@@ -134,7 +134,7 @@ const messageValid: Condition = {
 };
 
 /** The 608's Message Digest Buffer, where the documents leave open whether it is still there. */
-const isOpen = (command: Command, { messageDigest }: Device): boolean =>
+const bufferUnknown = (command: Command, { messageDigest }: Device): boolean =>
   fromMessageDigest(command) && messageDigest === "unknown";
 
 const sign: Rules = {
@@ -158,8 +158,8 @@ const sign: Rules = {
   ],
   limited: ({ param2 }) => param2,
   spendsTempKey: always,
+  isOpen: bufferUnknown,
   perform: (command, device, tempKey): Answer => {
-    if (isOpen(command, device)) return { kind: "unspecified" };
     const messages = signedMessages(command, device, tempKey);
     const point = publicKeyOf(scalarIn(slotBytes(device, command.param2)));
     if (device.messageDigest !== "absent") device.messageDigest = "unknown";
@@ -239,8 +239,8 @@ const verify: Rules = {
     ),
   ],
   spendsTempKey: always,
+  isOpen: (command, device) => (command.mode & 0x80) !== 0 || bufferUnknown(command, device),
   perform: (command, device, tempKey): Answer => {
-    if (command.mode & 0x80 || isOpen(command, device)) return { kind: "unspecified" };
     const held = fromMessageDigest(command) ? device.messageDigest : tempKey.value;
     const message = isValidation(command) ? validationMessage(command, device, tempKey.value) : held.slice(0, 32);
     if (device.messageDigest !== "absent") device.messageDigest = "unknown";
@@ -280,6 +280,10 @@ export function validationMessage({ data }: Command, device: Device, tempKey: Ui
 
 const intoNextSlot = allowsInReadKey(3);
 
+/** Whether a secret that ends up where a public key was counts as a write to it is not said. */
+const intoPublicKey = ({ param2 }: Command, device: Device): boolean =>
+  isPublicSlot(device, param2 + 1) && keyConfigOf(device, param2 + 1).pubInfo;
+
 const ecdh: Rules = {
   name: "ECDH",
   opcode: 0x43,
@@ -300,11 +304,12 @@ const ecdh: Rules = {
     reqAuth(slotOf),
   ],
   limited: ({ param2 }) => param2,
+  isOpen: ({ mode }) => mode !== 0,
   perform: (command, device) => {
-    if (command.mode !== 0) return { kind: "unspecified" };
     if (!onCurve(command.data)) return status(ECC_FAULT);
     const shared = sharedSecret(scalarIn(slotBytes(device, command.param2)), command.data);
     if (!intoNextSlot(command, device)) return bytes(shared);
+    if (intoPublicKey(command, device)) return { kind: "unspecified" };
     secretOf(device, command.param2 | 1).set(shared);
     return status(OK);
   },

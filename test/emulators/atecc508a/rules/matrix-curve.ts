@@ -248,7 +248,7 @@ export function* limitedCurveUses(random: Random): Generator<Case> {
   const point = publicKeyOf(hostKey(204));
   const off = concat(point.subarray(0, 63), Uint8Array.of((point[63] ?? 0) ^ 1));
   for (const { left, limitedUse, slot, kind, readKey } of product({
-    left: [0, 1, 128],
+    left: [0, 0, 1, 128],
     limitedUse: YES_NO,
     slot: [12, 15],
     kind: ["sign", "ecdh", "ecdh off curve", "genkey"],

@@ -186,6 +186,20 @@ export function* shaGates(random: Random, model: Model): Generator<Case> {
     const key = noisySlot(random, { noMac }, { private: isPrivate, reqRandom, reqAuth, authKey: AUTH_SLOT });
     yield { setup: { model, stage, slots: { 6: key } }, prelude: [...auth, ...tempKey], step: plain(0x47, 4, 6) };
   }
+  for (const { used, limitedUse, isPrivate } of product({
+    used: [0, 0, 1, 128],
+    limitedUse: YES_NO,
+    isPrivate: YES_NO,
+  })) {
+    const key = noisySlot(random, { limitedUse }, { private: isPrivate });
+    const lastKeyUse = new Uint8Array(16).fill(used === 128 ? 0xff : 0);
+    if (used === 1) lastKeyUse[3] = 0x20;
+    yield {
+      setup: { model, stage: "locked", lastKeyUse, slots: { 15: key } },
+      prelude: [nonceFixed()],
+      step: plain(0x47, 4, 15),
+    };
+  }
 }
 
 /** Pause: silent unless the Selector is meant; either way TempKey stays. */

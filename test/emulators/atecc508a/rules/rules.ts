@@ -17,6 +17,8 @@ export interface Rules {
   readonly spendsTempKey?: (command: Command, device: Device) => boolean;
   /** Whether a running SHA outlives this command. */
   readonly keepsSha?: boolean;
+  /** What the documents leave open, though the parameters are good. */
+  readonly isOpen?: (command: Command, device: Device) => boolean;
   /** Does the work on the picture of the chip. TempKey of the device may be spent already: `tempKey` is what it was. */
   readonly perform: (command: Command, device: Device, tempKey: TempKey) => Answer;
 }
@@ -102,6 +104,7 @@ function judgeRow(rules: Rules, device: Device, command: Command): Verdict {
   if (device.tempKey.known !== "all" && !WITHOUT_TEMP_KEY.has(rules.name)) {
     return { answer: { kind: "unspecified" }, rule: "TempKey is in a state that the documents leave open" };
   }
+  if (rules.isOpen?.(command, device)) return { answer: { kind: "unspecified" }, rule: ruleName(rules, "left open") };
   const [broken, ...others] = rules.conditions.filter((condition) => !condition.holds(command, device));
   if (broken) return refuse(device, ruleName(rules, broken.rule), others.length === 0);
 
@@ -119,10 +122,10 @@ function judgeRow(rules: Rules, device: Device, command: Command): Verdict {
 
 const ruleName = ({ name }: Rules, rule: string): string => `${name}: ${rule}`;
 
-/** Names of everything that can decide about a command: each must be seen to decide somewhere. */
+/** Names of everything that can decide about a command whose parameters are good. */
 export function rulesOf(rules: Rules): string[] {
   const own = rules.conditions.map(({ rule }) => rule);
-  return [ACCEPTED, GRANTED, ...own, ...(rules.limited ? [USES_LEFT] : [])].map((rule) => ruleName(rules, rule));
+  return [GRANTED, ...own, ...(rules.limited ? [USES_LEFT] : [])].map((rule) => ruleName(rules, rule));
 }
 
 /** The same conditions, but only for commands that `applies` is true for. */

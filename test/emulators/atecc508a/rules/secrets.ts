@@ -13,6 +13,7 @@ import {
 import { checkMacDigest, deriveKeyMac, digest96, hmacDigest, macDigest, u8, u16, zeros } from "./digests.ts";
 import {
   dataLocked,
+  isPublicSlot,
   noPrivate,
   notNoMac,
   notOpen,
@@ -126,15 +127,24 @@ const genDig: Rules = {
   name: "GenDig",
   opcode: 0x15,
   models: BOTH,
-  accepts: ({ mode: zone, param2, data }, device) => {
+  accepts: ({ mode: zone, param2, data }) => {
     if (param2 > (GENDIG_LAST[zone] ?? -1)) return false;
     if (zone === 3) return data.length === 32;
-    return data.length === (zone === 2 && slotConfigOf(device, param2).noMac ? 4 : 0);
+    return data.length === 0 || (zone === 2 && data.length === 4);
   },
   conditions: [
     tempKeyValid,
     ...when(isZone(1, 2), notOpen),
-    ...when(isZone(2), noPrivate(slotOf), reqRandom(slotOf), reqAuth(slotOf)),
+    ...when(
+      isZone(2),
+      {
+        rule: "4 bytes are there exactly for a NoMac slot",
+        holds: ({ param2, data }, device) => (data.length === 4) === slotConfigOf(device, param2).noMac,
+      },
+      noPrivate(slotOf),
+      reqRandom(slotOf),
+      reqAuth(slotOf),
+    ),
   ],
   limited: ({ mode: zone, param2 }) => (zone === 2 ? param2 : undefined),
   perform: (command, device, tempKey) => {
@@ -173,7 +183,8 @@ function genDigDigest({ mode: zone, param2, data }: Command, device: Device, tem
     default: {
       const slotConfig = device.config.subarray(AT.slotConfig + 2 * param2, AT.slotConfig + 2 * param2 + 2);
       const keyConfig = device.config.subarray(AT.keyConfig + 2 * param2, AT.keyConfig + 2 * param2 + 2);
-      const filler = concat(u8(0), slotConfig, keyConfig, u8(slotLocked(device, param2) ? 1 : 0), zeros(19));
+      // As in the config zone, a SlotLocked of 1 means that the slot is not locked.
+      const filler = concat(u8(0), slotConfig, keyConfig, u8(slotLocked(device, param2) ? 0 : 1), zeros(19));
       return digest96(device, zeros(32), header, tempKey, filler);
     }
   }
@@ -225,6 +236,8 @@ const deriveKey: Rules = {
     const { mode, param2: target, data } = command;
     const parent = secretOf(device, parentOf(command, device)).slice();
     if (data.length === 32 && !equal(deriveKeyMac(device, parent, mode, target), data)) return status(MISCOMPARE);
+    // Whether a secret where a public key was counts as a write to the key, and sets its nibble, is not said.
+    if (isPublicSlot(device, target) && keyConfigOf(device, target).pubInfo) return { kind: "unspecified" };
     const header = u8(0x1c, mode, ...u16(target));
     secretOf(device, target).set(digest96(device, parent, header, tempKey.value.subarray(0, 32)));
     return status(OK);

@@ -185,7 +185,7 @@ const sha: Rules = {
   },
   conditions: [
     ...when(continues, { rule: "SHA: a context", holds: (_, device) => device.sha !== "none" }),
-    ...when((command) => shaMode(command) === 3, publicSlot(slotOf)),
+    ...when((command) => shaMode(command) === 3, dataLocked, publicSlot(slotOf)),
     ...when((command) => shaMode(command) === 5, shaKind("hmac")),
     ...when((command) => shaMode(command) === 2, {
       rule: "SHA end of an HMAC is mode 5 on the 508",
@@ -193,11 +193,11 @@ const sha: Rules = {
     }),
     ...when(startsHmac, dataLocked, noPrivate(slotOf), notNoMac(slotOf), reqAuth(slotOf)),
   ],
+  isOpen: (command, device) => isContextMode(command) || (continues(command) && device.sha === "unknown"),
   limited: (command) => (startsHmac(command) ? command.param2 : undefined),
   perform: (command, device, tempKey): Answer => {
     const { data, param2 } = command;
     const context = device.sha;
-    if (isContextMode(command) || (continues(command) && typeof context === "string")) return { kind: "unspecified" };
     if (!continues(command)) {
       const key = startsHmac(command) ? secretOf(device, param2).slice() : new Uint8Array();
       device.sha = { kind: startsHmac(command) ? "hmac" : "sha", key, fed: new Uint8Array() };
