@@ -152,7 +152,7 @@ export function* verifyStoredMatrix(random: Random, model: Model): Generator<Cas
     tempKey: TEMPKEYS.slice(0, 5),
     right: [true, false],
   })) {
-    if (random.chance(stage !== "locked" ? 0.9 : 0.4)) continue;
+    if (random.chance(stage !== "locked" ? 0.95 : 0.65)) continue;
     const held: Content = slot === 2 ? "secret" : content;
     const key = noisySlot(random, {}, { private: isPrivate, keyType, pubInfo }, { content: held });
     yield { setup: { model, stage, slots: { [slot]: key } }, prelude: tempKey, step: verifyStored(slot, slot, right) };
@@ -188,7 +188,7 @@ export function* validationMatrix(random: Random, model: Model): Generator<Case>
     right: [true, true, false],
     content: PUBLIC_CONTENT.slice(1, 3),
   })) {
-    if (random.chance(stage !== "locked" ? 0.96 : 0.8)) continue;
+    if (random.chance(stage !== "locked" ? 0.98 : 0.9)) continue;
     const key = noisySlot(random, { readKey: 12 }, { private: false, keyType, pubInfo }, { locked, content });
     const validated: Content = parent === "not validated" ? "public key not valid" : "public key";
     const parentKey = noisySlot(

@@ -107,7 +107,7 @@ export function* writeMatrix(random: Random, model: Model): Generator<Case> {
     tempKey: TEMPKEYS,
     writeKey: [KEY_SLOT, NOMAC_SLOT, 13],
   })) {
-    if (random.chance(stage === "open" ? 0.97 : 0.75)) continue;
+    if (random.chance(stage === "open" ? 0.985 : 0.88)) continue;
     const place = random.pick([address(2), address(0, 1), address(9), address(10, 2), address(8, 4)]);
     const slot = (place >> 3) & 15;
     const content = random.pick<Content>([
@@ -185,7 +185,7 @@ export function* privWriteMatrix(random: Random, model: Model): Generator<Case> 
     right: [true, true, false],
     scalar: [hostKey(77), scalarBytes(ORDER - 1n), scalarBytes(0n), scalarBytes(ORDER)],
   })) {
-    if (random.chance(stage === "open" ? 0.992 : 0.97)) continue;
+    if (random.chance(stage === "open" ? 0.996 : 0.98)) continue;
     const slot = random.pick([0, 2, 6, 9, 12, 15]);
     const slotSetup = noisySlot(random, { writeConfig, writeKey }, { private: isPrivate, keyType }, { locked });
     yield {

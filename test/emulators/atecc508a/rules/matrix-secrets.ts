@@ -113,7 +113,7 @@ export function* genDigMatrix(random: Random, model: Model): Generator<Case> {
     stage: STAGES,
     tempKey: tempKeys,
     auth: AUTH_ALL,
-    fits: [true, true, true, false],
+    fits: [true, true, false],
     ...GATES,
   })) {
     if (auth.length > 0 && !gates.reqAuth) continue;
@@ -160,7 +160,7 @@ export function* deriveKeyMatrix(random: Random, model: Model): Generator<Case> 
     auth: AUTH_SHORT.slice(0, 2),
   })) {
     const derives = (writeConfig & 0b1011) >= 0b0010 && (writeConfig & 0b0010) !== 0;
-    if (random.chance(stage !== "locked" ? 0.97 : derives ? 0.7 : 0.93)) continue;
+    if (random.chance(stage !== "locked" ? 0.98 : derives ? 0.82 : 0.97)) continue;
     const at = random.pick([0, 2, 6, 9, 12, 15]);
     const parentSlot = random.pick([4, 10, 11]);
     const targetSetup = noisySlot(
