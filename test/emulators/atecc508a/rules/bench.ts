@@ -75,10 +75,10 @@ export function inspect({ device, chip, memory }: Bench): Difference | undefined
   const complaint = state?.length === 4 ? stateComplaint(device, state) : `answer ${show(state)}`;
   if (complaint) return { rule: "Info State afterwards", expected: describeState(device), got: complaint };
   const { tempKey } = device;
-  if (tempKey.known !== "all") return undefined;
+  const usable = tempKey.valid && !tempKey.isPrivateKey;
   const value = tempKey.value.subarray(0, 32);
-  const mode = tempKey.valid && tempKey.source === 1 ? 0x07 : 0x03;
-  const expected = tempKey.valid ? macDigest(device, mode, 0, value, value) : u8(EXECUTION);
+  const mode = usable && tempKey.source === 1 ? 0x07 : 0x03;
+  const expected = usable ? macDigest(device, mode, 0, value, value) : u8(EXECUTION);
   const got = transact(chip, frame({ opcode: 0x08, mode, param2: 0, data: u8() }));
   if (got && equal(expected, got)) return undefined;
   return { rule: "value of TempKey afterwards, by MAC", expected: show(expected), got: show(got) };

@@ -27,15 +27,15 @@ export interface TempKey {
   readonly genKey: boolean;
   readonly noMac: boolean;
   readonly keyId: number;
-  /** How much of this the documents settle: all of it, only whether it is valid, or nothing. */
-  readonly known: "all" | "validity" | "nothing";
+  /** 608, GenKey into TempKey: a private key, which is no TempKey to any command but ECDH. */
+  readonly isPrivateKey: boolean;
 }
 
 export interface ShaContext {
   readonly kind: "sha" | "hmac";
   readonly key: Uint8Array;
-  /** What was fed so far; undefined once the documents do not say which bytes went in. */
-  readonly fed: Uint8Array | undefined;
+  /** What was fed so far. */
+  readonly fed: Uint8Array;
 }
 
 export const NO_TEMP_KEY: TempKey = {
@@ -46,7 +46,7 @@ export const NO_TEMP_KEY: TempKey = {
   genKey: false,
   noMac: false,
   keyId: 0,
-  known: "all",
+  isPrivateKey: false,
 };
 
 export const SLOT_SIZES: readonly number[] = Array.from({ length: 16 }, (_, slot) =>

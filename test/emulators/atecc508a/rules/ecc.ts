@@ -4,6 +4,7 @@ import {
   AT,
   type Device,
   keyConfigOf,
+  NO_TEMP_KEY,
   secretOf,
   slotBytes,
   slotConfigOf,
@@ -27,6 +28,7 @@ import {
   setNibble,
   slotOf,
   tempKeyValid,
+  unvalidate,
   validPrivateKey,
 } from "./gates.ts";
 import {
@@ -80,7 +82,7 @@ const genKey: Rules = {
   ],
   perform: (command, device) => {
     if (inTempKey(command)) {
-      device.tempKey = { ...device.tempKey, valid: true, known: "nothing" };
+      device.tempKey = { ...NO_TEMP_KEY, valid: true, source: 1, isPrivateKey: true };
       return { kind: "learn", length: 64, learn: (point) => (onCurve(point) ? undefined : "not a point of the curve") };
     }
     const slot = slotBytes(device, command.param2);
@@ -116,8 +118,6 @@ function digestPublicKey({ mode, param2, data }: Command, device: Device, point:
     genKey: true,
     genDig: false,
     keyId: param2,
-    // Whether NoMacFlag of an earlier GenDig stays is not said.
-    known: tempKey.noMac ? "validity" : tempKey.known,
   };
 }
 
@@ -160,24 +160,30 @@ const sign: Rules = {
   spendsTempKey: always,
   isOpen: bufferUnknown,
   perform: (command, device, tempKey): Answer => {
-    const messages = signedMessages(command, device, tempKey);
+    const message = signedMessage(command, device, tempKey);
     const point = publicKeyOf(scalarIn(slotBytes(device, command.param2)));
-    if (device.messageDigest !== "absent") device.messageDigest = "unknown";
+    takeMessage(command, device);
     return {
       kind: "learn",
       length: 64,
-      learn: (signature) =>
-        messages.some((message) => verifies(signature, message, point)) ? undefined : "the signature does not verify",
+      learn: (signature) => (verifies(signature, message, point) ? undefined : "the signature does not verify"),
     };
   },
 };
 
-/** The digests that a signature may be of: more than one where the documents are open. */
-function signedMessages(command: Command, device: Device, tempKey: TempKey): Uint8Array[] {
-  if (isExternal(command)) {
-    const held = fromMessageDigest(command) ? device.messageDigest : tempKey.value;
-    return typeof held === "string" ? [] : [held.subarray(0, 32)];
-  }
+/** The Message Digest Buffer is used up by the Sign or Verify that takes it. */
+function takeMessage(command: Command, device: Device): void {
+  if (fromMessageDigest(command)) device.messageDigest = "absent";
+}
+
+function heldMessage(command: Command, device: Device, tempKey: TempKey): Uint8Array {
+  const held = fromMessageDigest(command) ? device.messageDigest : tempKey.value;
+  return typeof held === "string" ? zeros(32) : held.slice(0, 32);
+}
+
+/** The digest that a signature is of. */
+function signedMessage(command: Command, device: Device, tempKey: TempKey): Uint8Array {
+  if (isExternal(command)) return heldMessage(command, device, tempKey);
   const { keyId } = tempKey;
   const flags =
     keyId |
@@ -186,20 +192,18 @@ function signedMessages(command: Command, device: Device, tempKey: TempKey): Uin
     (tempKey.genKey ? 0x40 : 0) |
     (tempKey.noMac ? 0x80 : 0);
   const wholeSerial = (command.mode & 0x40) !== 0;
-  const validBits = isPublicSlot(device, keyId) ? [nibbleOf(device, keyId) === 5 ? 1 : 0] : [0, 1];
-  return validBits.map((validBit) =>
-    sha256(
-      tempKey.value.subarray(0, 32),
-      u8(0x41, command.mode, ...u16(command.param2)),
-      device.config.subarray(AT.slotConfig + 2 * keyId, AT.slotConfig + 2 * keyId + 2),
-      device.config.subarray(AT.keyConfig + 2 * keyId, AT.keyConfig + 2 * keyId + 2),
-      u8(flags, 0, 0),
-      serial(device, 8, 8),
-      wholeSerial ? serial(device, 4, 7) : zeros(4),
-      serial(device, 0, 1),
-      wholeSerial ? serial(device, 2, 3) : zeros(2),
-      u8(slotLocked(device, keyId) ? 0 : 1, validBit, 0),
-    ),
+  const validBit = isPublicSlot(device, keyId) && nibbleOf(device, keyId) === 5 ? 1 : 0;
+  return sha256(
+    tempKey.value.subarray(0, 32),
+    u8(0x41, command.mode, ...u16(command.param2)),
+    device.config.subarray(AT.slotConfig + 2 * keyId, AT.slotConfig + 2 * keyId + 2),
+    device.config.subarray(AT.keyConfig + 2 * keyId, AT.keyConfig + 2 * keyId + 2),
+    u8(flags, 0, 0),
+    serial(device, 8, 8),
+    wholeSerial ? serial(device, 4, 7) : zeros(4),
+    serial(device, 0, 1),
+    wholeSerial ? serial(device, 2, 3) : zeros(2),
+    u8(slotLocked(device, keyId) ? 0 : 1, validBit, 0),
   );
 }
 
@@ -241,12 +245,13 @@ const verify: Rules = {
   spendsTempKey: always,
   isOpen: (command, device) => (command.mode & 0x80) !== 0 || bufferUnknown(command, device),
   perform: (command, device, tempKey): Answer => {
-    const held = fromMessageDigest(command) ? device.messageDigest : tempKey.value;
-    const message = isValidation(command) ? validationMessage(command, device, tempKey.value) : held.slice(0, 32);
-    if (device.messageDigest !== "absent") device.messageDigest = "unknown";
+    const message = isValidation(command)
+      ? validationMessage(command, device, tempKey.value)
+      : heldMessage(command, device, tempKey);
+    takeMessage(command, device);
     const point = verifyingKey(command, device);
     if (!onCurve(point)) return status(ECC_FAULT);
-    if (typeof message === "string" || !verifies(command.data.slice(0, 64), message, point)) {
+    if (!verifies(command.data.slice(0, 64), message, point)) {
       device.auth = { valid: false, keyId: 0 };
       return status(MISCOMPARE);
     }
@@ -280,16 +285,15 @@ export function validationMessage({ data }: Command, device: Device, tempKey: Ui
 
 const intoNextSlot = allowsInReadKey(3);
 
-/** Whether a secret that ends up where a public key was counts as a write to it is not said. */
-const intoPublicKey = ({ param2 }: Command, device: Device): boolean =>
-  isPublicSlot(device, param2 + 1) && keyConfigOf(device, param2 + 1).pubInfo;
+/** b0 the key is in TempKey, b1 output encrypted, b3:2 to: 0 as the slot says, 1 the slot, 2 TempKey, 3 the bus. */
+const ECDH_MODES_608 = [0x0, 0x1, 0x2, 0x3, 0x4, 0x8, 0x9, 0xc, 0xd, 0xe, 0xf];
 
 const ecdh: Rules = {
   name: "ECDH",
   opcode: 0x43,
   models: BOTH,
   accepts: ({ mode, param2, data }, { model }) =>
-    (mode & ~(model === "608a" ? 0x0f : 0)) === 0 && param2 < 16 && data.length === 64,
+    (model === "508a" ? mode === 0 : ECDH_MODES_608.includes(mode)) && param2 < 16 && data.length === 64,
   conditions: [
     dataLocked,
     eccPrivate,
@@ -309,8 +313,8 @@ const ecdh: Rules = {
     if (!onCurve(command.data)) return status(ECC_FAULT);
     const shared = sharedSecret(scalarIn(slotBytes(device, command.param2)), command.data);
     if (!intoNextSlot(command, device)) return bytes(shared);
-    if (intoPublicKey(command, device)) return { kind: "unspecified" };
     secretOf(device, command.param2 | 1).set(shared);
+    unvalidate(device, command.param2 | 1);
     return status(OK);
   },
 };

@@ -99,5 +99,11 @@ export function setNibble(device: Device, slot: number, nibble: number): void {
   bytes[0] = ((bytes[0] ?? 0) & 0x0f) | (nibble << 4);
 }
 
+/** After a write to a public slot with PubInfo, while locked, the key has to be validated again. */
+export function unvalidate(device: Device, slot: number): void {
+  if (stageOf(device) !== "locked" || !isPublicSlot(device, slot) || !keyConfigOf(device, slot).pubInfo) return;
+  setNibble(device, slot, 0xa);
+}
+
 /** True when `mode` has no bit outside `mask`. */
 export const only = (mode: number, mask: number): boolean => (mode & ~mask) === 0;

@@ -30,5 +30,7 @@ function takeCounter0(device: Device): boolean {
 function countMatch(device: Device): number {
   const setting = device.config[AT.countMatch] ?? 0;
   if (!(setting & 1)) return LAST_COUNT;
-  return Buffer.from(slotBytes(device, setting >> 4)).readUInt32LE(0);
+  const slot = Buffer.from(slotBytes(device, setting >> 4));
+  const [value, copy] = [slot.readUInt32LE(0), slot.readUInt32LE(4)];
+  return value === copy && value % 32 === 0 ? value : 0;
 }

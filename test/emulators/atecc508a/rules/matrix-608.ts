@@ -76,7 +76,7 @@ export function* messageSources(random: Random): Generator<Case> {
 export function* limitedUse608(random: Random): Generator<Case> {
   const point = publicKeyOf(hostKey(211));
   for (const { limit, count, limitedUse, kind, granted, slot } of product({
-    limit: [0, 32, 64, 100_000],
+    limit: [0, 32, 64, 100_000, 33, "copies differ", "disabled"] as const,
     count: [0, 31, 32, 63, 64, 99_999, 100_000],
     limitedUse: YES_NO,
     kind: ["mac", "check", "check wrong", "gendig", "roll", "create", "sha", "sign", "ecdh", "genkey"],
@@ -93,12 +93,14 @@ export function* limitedUse608(random: Random): Generator<Case> {
     );
     const child = noisySlot(random, { writeConfig: 0b0011, writeKey: slot }, { private: false }, { locked: false });
     const words = new Uint8Array(36);
-    for (const at of [0, 4]) new DataView(words.buffer).setUint32(at, limit, true);
+    const value = typeof limit === "number" ? limit : 64;
+    for (const at of [0, 4]) new DataView(words.buffer).setUint32(at, value, true);
+    if (limit === "copies differ") words[4] = 32;
     const match = noisySlot(random, {}, {}, { content: words });
     const setup: Setup = {
       model: "608a",
       stage: "locked",
-      byte18: 0xa1,
+      byte18: limit === "disabled" ? 0xa0 : 0xa1,
       counters: [count, 3],
       slots: { [slot]: key, 4: child, 10: match },
     };

@@ -185,7 +185,8 @@ export function* privWriteMatrix(random: Random, model: Model): Generator<Case> 
     right: [true, true, false],
     scalar: [hostKey(77), scalarBytes(ORDER - 1n), scalarBytes(0n), scalarBytes(ORDER)],
   })) {
-    if (random.chance(stage === "open" ? 0.996 : 0.98)) continue;
+    const near = isPrivate && keyType === 4 && !locked && tempKey.length > 1;
+    if (random.chance(stage === "open" ? 0.995 : near ? 0.94 : 0.99)) continue;
     const slot = random.pick([0, 2, 6, 9, 12, 15]);
     const slotSetup = noisySlot(random, { writeConfig, writeKey }, { private: isPrivate, keyType }, { locked });
     yield {

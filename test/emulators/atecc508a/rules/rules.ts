@@ -1,4 +1,4 @@
-import { type Device, type Model, NO_TEMP_KEY, slotConfigOf, type TempKey } from "./device.ts";
+import { type Device, type Model, slotConfigOf, type TempKey } from "./device.ts";
 import { limitedUse } from "./limited-use.ts";
 
 /**
@@ -70,11 +70,6 @@ const ACCEPTED = "accepted parameters";
 const GRANTED = "all conditions hold";
 const USES_LEFT = "LimitedUse, uses left";
 
-const INFO = 0x30;
-
-/** Commands whose answer cannot depend on what is in TempKey. */
-const WITHOUT_TEMP_KEY: ReadonlySet<string> = new Set(["Info", "Random", "Nonce", "Counter", "UpdateExtra", "Lock"]);
-
 export const BOTH: readonly Model[] = ["508a", "608a"];
 export const ONLY_508: readonly Model[] = ["508a"];
 
@@ -85,26 +80,21 @@ export const always = (): boolean => true;
 /** Applies the rules to the picture of the chip, and changes it. */
 export function judge(table: readonly Rules[], device: Device, command: Command): Verdict {
   const rules = table.find((row) => row.opcode === command.opcode && row.models.includes(device.model));
-  if (!rules?.keepsSha) device.sha = "none";
-  else if (device.sha !== "none" && rules.opcode !== INFO) return continueSha(rules, device, command);
   if (!rules) return { answer: status(PARSE), rule: "opcode of this model" };
-  return judgeRow(rules, device, command);
-}
-
-/** Whether a context outlives a command that fails is not said. */
-function continueSha(rules: Rules, device: Device, command: Command): Verdict {
+  const held = device.tempKey;
+  if (!held.isPrivateKey) return judgeRow(rules, device, command);
+  // What is no TempKey to this command stays, unless the command does something to TempKey.
+  const hidden = { ...held, valid: false };
+  device.tempKey = hidden;
   const verdict = judgeRow(rules, device, command);
-  const { answer } = verdict;
-  if (answer.kind === "status" && answer.code !== OK) device.sha = "unknown";
+  if (device.tempKey === hidden) device.tempKey = held;
   return verdict;
 }
 
 function judgeRow(rules: Rules, device: Device, command: Command): Verdict {
   if (!rules.accepts(command, device)) return { answer: status(PARSE), rule: ruleName(rules, ACCEPTED) };
-  if (device.tempKey.known !== "all" && !WITHOUT_TEMP_KEY.has(rules.name)) {
-    return { answer: { kind: "unspecified" }, rule: "TempKey is in a state that the documents leave open" };
-  }
   if (rules.isOpen?.(command, device)) return { answer: { kind: "unspecified" }, rule: ruleName(rules, "left open") };
+  if (!rules.keepsSha) device.sha = "none";
   const [broken, ...others] = rules.conditions.filter((condition) => !condition.holds(command, device));
   if (broken) return refuse(device, ruleName(rules, broken.rule), others.length === 0);
 
@@ -139,12 +129,14 @@ export function when(
   }));
 }
 
+/** The flags stay as they were, only Valid is gone. */
 export function invalidate(device: Device): void {
-  device.tempKey = NO_TEMP_KEY;
+  device.tempKey = { ...device.tempKey, valid: false, isPrivateKey: false };
 }
 
 function refuse(device: Device, rule: string, alone: boolean): Verdict {
   invalidate(device);
+  device.sha = "none";
   if (device.messageDigest !== "absent") device.messageDigest = "unknown";
   return { answer: status(EXECUTION), rule, alone };
 }

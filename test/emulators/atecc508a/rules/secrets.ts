@@ -13,7 +13,6 @@ import {
 import { checkMacDigest, deriveKeyMac, digest96, hmacDigest, macDigest, u8, u16, zeros } from "./digests.ts";
 import {
   dataLocked,
-  isPublicSlot,
   noPrivate,
   notNoMac,
   notOpen,
@@ -24,6 +23,7 @@ import {
   slotOf,
   sourceMatches,
   tempKeyValid,
+  unvalidate,
 } from "./gates.ts";
 import { always, BOTH, bytes, type Command, MISCOMPARE, OK, ONLY_508, type Rules, status, when } from "./rules.ts";
 
@@ -236,10 +236,9 @@ const deriveKey: Rules = {
     const { mode, param2: target, data } = command;
     const parent = secretOf(device, parentOf(command, device)).slice();
     if (data.length === 32 && !equal(deriveKeyMac(device, parent, mode, target), data)) return status(MISCOMPARE);
-    // Whether a secret where a public key was counts as a write to the key, and sets its nibble, is not said.
-    if (isPublicSlot(device, target) && keyConfigOf(device, target).pubInfo) return { kind: "unspecified" };
     const header = u8(0x1c, mode, ...u16(target));
     secretOf(device, target).set(digest96(device, parent, header, tempKey.value.subarray(0, 32)));
+    unvalidate(device, target);
     return status(OK);
   },
 };

@@ -1,16 +1,6 @@
 import { concat } from "../../../../src/bytes/bytes.ts";
 import { isScalar, publicKeyIn, scalarIn } from "./curve.ts";
-import {
-  AT,
-  type Device,
-  keyConfigOf,
-  NO_TEMP_KEY,
-  type ShaContext,
-  secretOf,
-  slotBytes,
-  stageOf,
-  type TempKey,
-} from "./device.ts";
+import { AT, type Device, keyConfigOf, NO_TEMP_KEY, type ShaContext, secretOf, slotBytes, stageOf } from "./device.ts";
 import { hmacSha256, sha256, u8 } from "./digests.ts";
 import {
   dataLocked,
@@ -68,9 +58,8 @@ function keyValid(device: Device, slot: number): boolean {
   return isPublicSlot(device, slot) && (!keyConfigOf(device, slot).pubInfo || nibbleOf(device, slot) === 5);
 }
 
-/** Info State: only what has a meaning is compared, so no flags of an invalid TempKey and no AuthKeyID of nobody. */
+/** Info State. The AuthKeyID of nobody is not compared. */
 export function stateComplaint({ tempKey, auth }: Device, state: Uint8Array): string | undefined {
-  if (tempKey.known === "nothing") return undefined;
   const [flags = 0, second = 0] = state;
   const seen = {
     valid: (second & 0x80) !== 0,
@@ -82,7 +71,6 @@ export function stateComplaint({ tempKey, auth }: Device, state: Uint8Array): st
   };
   const wrong: string[] = [];
   for (const name of ["valid", "keyId", "source", "genDig", "genKey", "noMac"] as const) {
-    if (name !== "valid" && (!tempKey.valid || tempKey.known !== "all")) continue;
     if (seen[name] !== tempKey[name]) wrong.push(`TempKey ${name} is ${seen[name]}, not ${tempKey[name]}`);
   }
   const [authValid, authKeyId] = [(second & 0x04) !== 0, (second >> 3) & 15];
@@ -117,7 +105,8 @@ const nonce: Rules = {
     const is608 = model === "608a";
     if (!isFixed(command)) return mode < 2 && data.length === 20 && (param2 === 0 || (is608 && param2 === 0x8000));
     if (!is608) return mode === 3 && param2 === 0 && data.length === 32;
-    return (mode & 0b1_1100) === 0 && mode >> 6 !== 3 && param2 === 0 && data.length === (mode & 0x20 ? 64 : 32);
+    if (mode & 0b1_1100 || mode >> 6 === 3 || param2 !== 0) return false;
+    return mode & 0x20 ? data.length === 64 && mode >> 6 !== 2 : data.length === 32;
   },
   conditions: when(fromTempKey, { rule: "Nonce from TempKey: TempKey valid", holds: (_, d) => d.tempKey.valid }),
   perform: (command, device, tempKey): Answer => {
@@ -128,20 +117,19 @@ const nonce: Rules = {
       if (target === 1) device.messageDigest = data;
       return status(OK);
     }
-    const set = (randOut: Uint8Array, known: TempKey["known"]): void => {
+    const set = (randOut: Uint8Array, source: 0 | 1): void => {
       const value = sha256(randOut.slice(0, 32), data, u8(0x16, mode, param2 & 0xff));
-      device.tempKey = { ...NO_TEMP_KEY, valid: true, value, known };
+      device.tempKey = { ...NO_TEMP_KEY, valid: true, value, source };
     };
     if (fromTempKey(command)) {
-      // SourceFlag of a nonce made from a TempKey that the host has chosen is not said.
-      set(tempKey.value, tempKey.source === 1 ? "validity" : tempKey.known);
+      set(tempKey.value, tempKey.source);
       return status(OK);
     }
     return {
       kind: "learn",
       length: 32,
       learn: (randOut) => {
-        set(randOut, "all");
+        set(randOut, 0);
         return patternComplaint(device, randOut);
       },
     };
@@ -195,7 +183,7 @@ const sha: Rules = {
   ],
   isOpen: (command, device) => isContextMode(command) || (continues(command) && device.sha === "unknown"),
   limited: (command) => (startsHmac(command) ? command.param2 : undefined),
-  perform: (command, device, tempKey): Answer => {
+  perform: (command, device): Answer => {
     const { data, param2 } = command;
     const context = device.sha;
     if (!continues(command)) {
@@ -207,18 +195,18 @@ const sha: Rules = {
     if (typeof context === "string") return { kind: "unspecified" };
     if (!isEnd(command)) {
       const more = shaMode(command) === 1 ? data : publicKeyIn(slotBytes(device, param2));
-      device.sha = { ...context, fed: context.fed && concat(context.fed, more) };
+      device.sha = { ...context, fed: concat(context.fed, more) };
       return status(OK);
     }
-    device.sha = "unknown";
-    // Where the digest goes on the 608 is a matter of its target bits; that TempKey has it, but not with which flags.
-    if (device.model === "608a" && command.mode >> 6 === 0) {
-      device.tempKey = { ...tempKey, valid: true, known: "nothing" };
-    }
-    if (device.messageDigest !== "absent" || command.mode >> 6 === 1) device.messageDigest = "unknown";
-    if (!context.fed) return { kind: "learn", length: 32, learn: () => undefined };
+    device.sha = "none";
     const text = concat(context.fed, data);
-    return bytes(context.kind === "sha" ? sha256(text) : hmacSha256(context.key, text));
+    const digest = context.kind === "sha" ? sha256(text) : hmacSha256(context.key, text);
+    const target = command.mode >> 6;
+    if (device.model === "608a" && target === 0) {
+      device.tempKey = { ...NO_TEMP_KEY, valid: true, value: digest, source: 1 };
+    }
+    if (target === 1) device.messageDigest = digest;
+    return bytes(digest);
   },
 };
 

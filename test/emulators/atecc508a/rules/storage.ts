@@ -18,14 +18,13 @@ import { privWriteMac, privWriteStream, u16, writeMac } from "./digests.ts";
 import {
   eccPrivate,
   isGenDigOf,
-  isPublicSlot,
   nibbleOf,
   notOpen,
   notSlotLocked,
   only,
-  setNibble,
   slotOf,
   tempKeyOfWriteKey,
+  unvalidate,
 } from "./gates.ts";
 import { takeLastKeyUse } from "./limited-use.ts";
 import { always, BOTH, bytes, type Command, OK, type Rules, status, when } from "./rules.ts";
@@ -205,10 +204,7 @@ const write: Rules = {
     for (const [at, byte] of plain.subarray(0, size - offset).entries()) {
       target[offset + at] = consuming ? (target[offset + at] ?? 0) & byte : byte;
     }
-    const slot = dataSlot(command);
-    if (inDataWhenLocked(command, device) && isPublicSlot(device, slot) && keyConfigOf(device, slot).pubInfo) {
-      setNibble(device, slot, 0xa);
-    }
+    if (inData(command)) unvalidate(device, dataSlot(command));
     return status(OK);
   },
 };
