@@ -95,6 +95,11 @@ export function isPublic(policy: SlotPolicy): boolean {
   return !policy.private && policy.keyType === KEY_TYPE_P256 && policy.slot >= 8;
 }
 
+/** 608: AES_Enable. */
+export function isAesEnabled({ config }: Memory): boolean {
+  return ((config[CONFIG.AES_ENABLE] ?? 0) & 1) !== 0;
+}
+
 /** SlotConfig or KeyConfig as it lies in the zone. */
 export function configBytes({ config }: Memory, field: "SLOT_CONFIG" | "KEY_CONFIG", slot: number): Uint8Array {
   const offset = CONFIG[field] + 2 * slot;

@@ -2,6 +2,7 @@ import { chipOptions, isEccPrivate, slotPolicy, stage } from "../config.ts";
 import { mayUse, takeUse } from "../gates.ts";
 import { ioKey, protectedOutput } from "../io-protection.ts";
 import { sharedSecret } from "../p256.ts";
+import { allows, type Destination } from "../protection.ts";
 import { privateKey, storeInSlot } from "../slots.ts";
 import { STATUS } from "../status.ts";
 import { loadTempKey } from "../volatile-state.ts";
@@ -15,16 +16,6 @@ const TARGET = { COMPATIBLE: 0x00, SLOT: 0x04, TEMP_KEY: 0x08, OUTPUT: 0x0c } as
 /** SlotConfig.ReadKey of an ECC private slot. */
 const MAY_ECDH = 0x4;
 const INTO_NEXT_SLOT = 0x8;
-
-type Destination = "output" | "encrypted output" | "TempKey" | "slot";
-
-/** What ChipOptions, ECDH and KDF output protection, leave open. */
-export const PROTECTION: readonly (readonly Destination[])[] = [
-  ["output", "encrypted output", "TempKey", "slot"],
-  ["encrypted output", "TempKey", "slot"],
-  ["TempKey", "slot"],
-  ["slot"],
-];
 
 /** ATECC508A, ECDH. Data: the other side's public key, X ‖ Y. */
 export const ecdh: Command = {
@@ -70,9 +61,8 @@ function destinationOf({ memory }: Unit, mode: number, slot: number): Destinatio
   const toSlotOnly = !(mode & FROM_TEMP_KEY) && (slotPolicy(memory, slot).readKey & INTO_NEXT_SLOT) !== 0;
   const destination = wanted();
   if (toSlotOnly && destination !== "slot") return undefined;
-  const { ecdhProtection } = chipOptions(memory);
-  const open = PROTECTION[memory.model === "608a" ? ecdhProtection : 0];
-  return open?.includes(destination) ? destination : undefined;
+  const level = memory.model === "608a" ? chipOptions(memory).ecdhProtection : 0;
+  return allows(level, destination) ? destination : undefined;
 
   function wanted(): Destination {
     if (target === TARGET.SLOT || (target === TARGET.COMPATIBLE && toSlotOnly)) return "slot";

@@ -1,3 +1,4 @@
+import { aes } from "./aes.ts";
 import { checkMac } from "./check-mac.ts";
 import type { Command } from "./command.ts";
 import { counter } from "./counter.ts";
@@ -6,6 +7,7 @@ import { ecdh } from "./ecdh.ts";
 import { genDig } from "./gen-dig.ts";
 import { genKey } from "./gen-key.ts";
 import { info } from "./info.ts";
+import { kdf } from "./kdf.ts";
 import { lock } from "./lock.ts";
 import { hmac, mac } from "./mac.ts";
 import { nonce } from "./nonce.ts";
@@ -13,6 +15,8 @@ import { pause } from "./pause.ts";
 import { privWrite } from "./priv-write.ts";
 import { random } from "./random.ts";
 import { read } from "./read.ts";
+import { secureBoot } from "./secure-boot.ts";
+import { selfTest } from "./self-test.ts";
 import { sha } from "./sha.ts";
 import { sign } from "./sign.ts";
 import { updateExtra } from "./update-extra.ts";
@@ -22,6 +26,7 @@ import { write } from "./write.ts";
 /** Every command of both models; the forms of each say which of them has it. */
 export const COMMANDS: ReadonlyMap<number, Command> = new Map(
   [
+    aes,
     checkMac,
     counter,
     deriveKey,
@@ -30,6 +35,7 @@ export const COMMANDS: ReadonlyMap<number, Command> = new Map(
     genKey,
     hmac,
     info,
+    kdf,
     lock,
     mac,
     nonce,
@@ -37,6 +43,8 @@ export const COMMANDS: ReadonlyMap<number, Command> = new Map(
     privWrite,
     random,
     read,
+    secureBoot,
+    selfTest,
     sha,
     sign,
     updateExtra,

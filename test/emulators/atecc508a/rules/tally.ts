@@ -1,0 +1,43 @@
+import { afterAll, expect } from "vitest";
+import { type Case, describeReport, type Report, runAll } from "./cases.ts";
+import { type Random, seeded } from "./random.ts";
+import { type Rules, rulesOf } from "./rules.ts";
+
+/** One number that the whole matrix follows from; give another one to see other cases. */
+export const SEED = Number(process.env.REFUSALS_SEED ?? 508);
+
+/** Fewer than this many cases would be chance. */
+const OFTEN = 2;
+
+/**
+ * Runs and counts the matrices of one test file, and prints at the end how many cases there were.
+ *
+ * @param title of the file
+ * @param commands those that the file is about: each of their rules must have decided alone in some case
+ * @param atLeast fewer cases than this in the whole file is a failure: a generator has dried up
+ */
+export function tally(title: string, atLeast: number, commands: readonly Rules[] = []) {
+  const lines: string[] = [];
+  const decided = new Map<string, number>();
+  let total = 0;
+
+  afterAll(() => {
+    console.log(`refusals: ${title}: ${total} cases, seed ${SEED} (${lines.join(", ")})`);
+    expect(total).toBeGreaterThanOrEqual(atLeast);
+    expect(commands.flatMap(rulesOf).filter((rule) => (decided.get(rule) ?? 0) < OFTEN)).toEqual([]);
+  });
+
+  const add = (name: string, report: Report): void => {
+    total += report.cases;
+    for (const [rule, times] of report.decided) decided.set(rule, (decided.get(rule) ?? 0) + times);
+    const open = report.unspecified > 0 ? ` and ${report.unspecified} left open` : "";
+    lines.push(`${name} ${report.cases}${open}`);
+    if (report.wrong.length > 0) expect.fail(`${describeReport(report)}\nseed ${SEED}`);
+    expect(report.cases).toBeGreaterThan(0);
+  };
+
+  return {
+    add,
+    matrix: (name: string, cases: (random: Random) => Iterable<Case>): void => add(name, runAll(cases(seeded(SEED)))),
+  };
+}
