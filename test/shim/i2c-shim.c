@@ -83,7 +83,9 @@ static int open_bus(int flags) {
   if (fd < 0) return -1;
   setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
   setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
-  if (fd >= MOST || connect(fd, (struct sockaddr *)&name, sizeof name) != 0) return REAL(close)(fd), fail(ENOENT);
+  int many = fd >= MOST;
+  if (many || connect(fd, (struct sockaddr *)&name, sizeof name) != 0)
+    return REAL(close)(fd), fail(many ? EMFILE : ENOENT);
   buses[fd].address = 0;
   __atomic_store_n(&buses[fd].open, 1, __ATOMIC_RELEASE);
   return fd;

@@ -1,12 +1,15 @@
 import { spawnSync } from "node:child_process";
 import { createHash, createPublicKey, randomBytes, verify } from "node:crypto";
-import { delimiter } from "node:path";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, it } from "vitest";
 import { fromHex, toHex } from "../../src/bytes/bytes.ts";
 import { p256Spki } from "../../src/bytes/der.ts";
 import { openI2cSocket } from "../../src/machine/i2c-socket.ts";
 import { verifyP256Digest } from "../../src/machine/openssl.ts";
+import { startToyBus } from "../machine/toy-bus.ts";
 import { type EmulatedChip, provisionedChip } from "./chip.ts";
 import { machinePath } from "./peers.ts";
 import { CHIP, eventually, packet, payloadOf, SLEEP } from "./raw-chip.ts";
@@ -158,7 +161,7 @@ describe.skipIf(!i2cBus.there)("npm i2c-bus", () => {
       awake: "04113343",
       scan: [0x60],
       info: INFO,
-      atOnce: Array.from({ length: 64 }, (_, i) => 1 + (i % 40)),
+      atOnce: Array.from({ length: 2000 }, (_, i) => 1 + (i % 40)),
       random: USED.random,
       nonce: "00",
       afterSleep: "EREMOTEIO",
@@ -229,6 +232,30 @@ describe.skipIf(!i2cTools.there)("i2c-tools", () => {
     expect(bytes).toEqual(["0x04", "0x11", "0x33", "0x43"]);
     transfer(quick, ...sleep);
     expect(withChip(quick, "i2cget", ["-y", "1", "0x60"]).status).not.toBe(0);
+  });
+
+  it("make SMBus transfers of plain ones", async () => {
+    const directory = mkdtempSync(join(tmpdir(), "thornkey-smbus-"));
+    const socket = join(directory, "toy.sock");
+    const stop = await startToyBus(socket, "right");
+    try {
+      // The toy gives back what was written last, from its first byte.
+      const run = (command: string, ...options: string[]) =>
+        withChip({ ...quick, socket }, command, ["-y", "1", "0x60", ...options]).stdout.trim();
+      run("i2cset", "7", "9");
+      expect(run("i2cget")).toBe("0x07");
+      run("i2cset", "0x11", "0x3322", "w");
+      const whole = withChip({ ...quick, socket }, "i2ctransfer", ["-y", "1", "r4@0x60"]).stdout.trim();
+      expect(whole).toBe("0x11 0x22 0x33 0xff");
+      expect(run("i2cget", "5")).toBe("0x05");
+      expect(run("i2cget", "5", "w")).toBe("0xff05");
+      expect(run("i2cget", "5", "i", "3")).toBe("0x05 0xff 0xff");
+      run("i2cset", "1", "2", "3", "i");
+      expect(run("i2cget")).toBe("0x01");
+    } finally {
+      await stop();
+      rmSync(directory, { recursive: true });
+    }
   });
 
   it("is not acknowledged while the chip works", async () => {

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { accessSync, constants, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { delimiter, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { buildShim } from "../shim/build.ts";
+import { buildShim, Missing } from "../shim/build.ts";
 
 /**
  * Programs of other people that tests let loose on our code. A peer that is not on this machine is skipped with its
@@ -22,11 +22,14 @@ export interface Peers {
 
 const HERE = fileURLToPath(new URL(".", import.meta.url));
 
-/** Builds and installs what can be; quick when it was done before. */
+/**
+ * Builds and installs what can be; quick when it was done before.
+ *
+ * @throws Error when something is there but does not work
+ */
 export function preparePeers(): Peers {
   const shim = attempt(() => ({ library: buildShim() }));
-  const needsShim = <T>(peer: () => Peer<T>): Peer<T> =>
-    shim.there ? peer() : { there: false, reason: `the shim: ${shim.reason}` };
+  const needsShim = <T>(peer: () => Peer<T>): Peer<T> => (shim.there ? peer() : shim);
   return {
     shim,
     i2cTools: needsShim(() => commands({ i2cdetect: "i2c-tools", i2ctransfer: "i2c-tools" })),
@@ -82,14 +85,14 @@ function commands(needed: Record<string, string>): Peer {
  * by ours.
  *
  * @returns the path of that Node
- * @throws Error when it cannot be installed
+ * @throws Missing when it cannot be installed
  */
 function installI2cBus(): string {
   const tools = commands({ gcc: "gcc", make: "make", python3: "python3", npm: "npm" });
-  if (!tools.there) throw new Error(tools.reason);
+  if (!tools.there) throw new Missing(tools.reason);
   const npmNode = process.env.npm_node_execpath;
   const node = npmNode !== undefined && !npmNode.includes("node_modules") ? npmNode : findCommand("node");
-  if (node === undefined) throw new Error("no Node outside node_modules");
+  if (node === undefined) throw new Missing("no Node outside node_modules");
 
   const version = run(node, ["-p", "process.version + ' ' + process.arch"], 10_000).trim();
   const lock = createHash("sha256")
@@ -121,10 +124,10 @@ function run(command: string, options: string[], timeout: number, environment: R
     env: { ...Object.fromEntries(inherited), ...environment },
     timeout,
   });
-  if (result.error !== undefined) throw new Error(`${command}: ${result.error.message}`);
+  if (result.error !== undefined) throw new Missing(`${command}: ${result.error.message}`);
   if (result.status !== 0) {
     const lines = result.stderr.trim().split("\n");
-    throw new Error(`${command} ${options.join(" ")} failed: ${lines.slice(-3).join(" | ")}`);
+    throw new Missing(`${command} ${options.join(" ")} failed: ${lines.slice(-3).join(" | ")}`);
   }
   return result.stdout;
 }
@@ -133,6 +136,7 @@ function attempt<T>(make: () => T): Peer<T> {
   try {
     return { there: true, ...make() };
   } catch (error) {
-    return { there: false, reason: error instanceof Error ? error.message : String(error) };
+    if (error instanceof Missing) return { there: false, reason: error.message };
+    throw error;
   }
 }
