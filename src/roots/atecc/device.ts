@@ -62,16 +62,8 @@ export class AteccDevice {
     return this.#epoch;
   }
 
-  /** Info's revision, 4 bytes, and the model it means. @throws ROOT_UNAVAILABLE */
-  identify(): { model: Model; revision: Uint8Array } {
-    const { answers } = this.run([InfoRevision()]);
-    const revision = answers[0] ?? NOTHING;
-    this.#model = modelOf(revision);
-    return { model: this.#model, revision };
-  }
-
   /**
-   * Runs a list of commands with nothing between them. All of it is begun again when the volatile state was lost.
+   * Runs a list of commands with nothing between them; before the first one, finds out which model it is. All of it is begun again when the volatile state was lost.
    *
    * @param steps the commands
    * @param session when given, the list is part of a conversation that can be begun again as a whole: lost state raises
@@ -79,6 +71,14 @@ export class AteccDevice {
    * @throws ROOT_REFUSED, ROOT_UNAVAILABLE, OUTCOME_UNKNOWN, NOT_SUPPORTED
    */
   run(steps: readonly Step[], session?: { readonly epoch: number | undefined }): RunResult {
+    if (this.#model === undefined) {
+      const { answers } = this.#run([InfoRevision()]);
+      this.#model = modelOf(answers[0] ?? NOTHING);
+    }
+    return this.#run(steps, session);
+  }
+
+  #run(steps: readonly Step[], session?: { readonly epoch: number | undefined }): RunResult {
     this.#deadline = this.#now() + longestRun(steps, this.#model);
     for (let attempt = 1; ; attempt++) {
       try {

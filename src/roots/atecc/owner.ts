@@ -76,14 +76,8 @@ function own(port: NonNullable<typeof parentPort>, { bus, address }: ChipLocatio
   });
 }
 
-let identified = false;
-
 function answer(device: AteccDevice, { id, steps, session }: ToOwner & { kind: "run" }): FromOwner {
   try {
-    if (!identified) {
-      device.identify();
-      identified = true;
-    }
     return { id, ...device.run(steps, session) };
   } catch (error) {
     return { id, failure: describe(error) };

@@ -1,0 +1,203 @@
+import { describe, expect, it } from "vitest";
+import { crc16 } from "../../../src/bytes/crc16.ts";
+import { ThornkeyError } from "../../../src/errors.ts";
+import type { I2cBus } from "../../../src/machine/i2c-bus.ts";
+import {
+  CounterIncrement,
+  CounterRead,
+  GenKeyCreate,
+  HMAC,
+  InfoRevision,
+  NonceFixed,
+  Random,
+  ReadSlotBlock,
+  SignExternal,
+  VerifyExternal,
+} from "../../../src/roots/atecc/commands.ts";
+import { incrementCounter, lockConfig, lockData, readConfig } from "../../../src/roots/atecc/conversations.ts";
+import { longestRun } from "../../../src/roots/atecc/device.ts";
+import { type Laboratory, laboratory, opcodesOf, wakesOf } from "./in-process.ts";
+
+const OPCODE = { Info: 0x30, Counter: 0x24, Sign: 0x41, Nonce: 0x16, Read: 0x02 };
+
+async function locked(lab: Laboratory) {
+  const chip = await lab.open();
+  await lockConfig(chip, crc16((await readConfig(chip)).bytes));
+  await chip.run(GenKeyCreate(0));
+  await lockData(chip);
+  lab.transactions.length = 0;
+  return chip;
+}
+
+/** Lets everything through until it is told to do otherwise. */
+function gate() {
+  const rules: { write?: (bytes: Uint8Array) => boolean | "lost answer"; gone?: boolean } = {};
+  let answersLost = false;
+  const through = (bus: I2cBus): I2cBus => ({
+    write(address, bytes) {
+      if (rules.gone) throw new ThornkeyError("ROOT_UNAVAILABLE", "unplugged");
+      answersLost = false;
+      const verdict = rules.write?.(bytes) ?? true;
+      if (verdict === false) return false;
+      const acknowledged = bus.write(address, bytes);
+      answersLost = verdict === "lost answer";
+      return acknowledged;
+    },
+    read(address, length) {
+      if (rules.gone) throw new ThornkeyError("ROOT_UNAVAILABLE", "unplugged");
+      return answersLost ? undefined : bus.read(address, length);
+    },
+    close() {},
+  });
+  return { rules, through };
+}
+
+describe("the driver", () => {
+  it("stays awake across commands, and wakes the chip anew before its watchdog ends one", async () => {
+    const lab = laboratory();
+    const chip = await locked(lab);
+    for (let n = 0; n < 100; n++) await chip.run(NonceFixed(new Uint8Array(32).fill(n)), SignExternal(0));
+    const seconds = (lab.transactions.at(-1)?.at ?? 0) - (lab.transactions[0]?.at ?? 0);
+    expect(opcodesOf(lab.transactions).filter((opcode) => opcode === OPCODE.Sign)).toHaveLength(100);
+    // One wake for each 0.65 s less the longest pair of commands.
+    expect(wakesOf(lab.transactions)).toBeLessThanOrEqual(Math.ceil(seconds / 500));
+    expect(wakesOf(lab.transactions)).toBeGreaterThanOrEqual(Math.floor(seconds / 700));
+  });
+
+  it("takes each answer in one transaction, and asks a real chip not long before it is ready", async () => {
+    const lab = laboratory();
+    const chip = await locked(lab);
+    for (let n = 0; n < 50; n++) await chip.run(Random());
+    lab.transactions.length = 0;
+    for (let n = 0; n < 50; n++) await chip.run(Random());
+    const reads = lab.transactions.filter(
+      ({ kind, acknowledged, bytes }) => kind === "read" && acknowledged && bytes.length > 4,
+    );
+    expect(reads).toHaveLength(50);
+    expect(reads.every(({ bytes }) => bytes.length === 35)).toBe(true);
+    const tooEarly = lab.transactions.filter(({ kind, acknowledged }) => kind === "read" && !acknowledged);
+    expect(tooEarly.length).toBeLessThan(100);
+  });
+
+  it("soon asks a chip at once that needs no time", async () => {
+    const lab = laboratory({ timing: "none" });
+    const chip = await locked(lab);
+    for (let n = 0; n < 30; n++) await chip.run(NonceFixed(new Uint8Array(32).fill(n)), SignExternal(0));
+    lab.clock.sleeps.length = 0;
+    await chip.run(NonceFixed(new Uint8Array(32)), SignExternal(0));
+    expect(lab.clock.sleeps.reduce((sum, sleep) => sum + sleep, 0)).toBeLessThan(2);
+  });
+
+  it("does not repeat what the chip refused", async () => {
+    const lab = laboratory();
+    const chip = await locked(lab);
+    await chip.run(InfoRevision());
+    lab.transactions.length = 0;
+    await expect(chip.run(ReadSlotBlock(0, 0))).rejects.toMatchObject({ code: "ROOT_REFUSED" });
+    expect(opcodesOf(lab.transactions)).toEqual([OPCODE.Read]);
+  });
+
+  it("says the refusal each time, also when the same is refused twice", async () => {
+    const chip = await locked(laboratory());
+    for (let n = 0; n < 5; n++) {
+      await expect(chip.run(ReadSlotBlock(0, 0))).rejects.toMatchObject({ code: "ROOT_REFUSED" });
+    }
+  });
+
+  it("does not repeat an ECC fault", async () => {
+    const lab = laboratory();
+    const chip = await locked(lab);
+    const offCurve = new Uint8Array(64).fill(1);
+    const verify = chip.run(NonceFixed(new Uint8Array(32)), VerifyExternal(new Uint8Array(64).fill(1), offCurve));
+    await expect(verify).rejects.toMatchObject({ code: "ROOT_REFUSED", message: expect.stringContaining("05") });
+    expect(opcodesOf(lab.transactions).filter((opcode) => opcode === 0x45)).toHaveLength(1);
+  });
+
+  it("refuses what the model does not have before anything reaches the bus", async () => {
+    const lab = laboratory({ model: "608a" });
+    const chip = await lab.open();
+    lab.transactions.length = 0;
+    await expect(chip.run(HMAC({}, 0))).rejects.toMatchObject({ code: "NOT_SUPPORTED" });
+    expect(lab.transactions).toHaveLength(0);
+  });
+
+  it("says OUTCOME_UNKNOWN when the answer to a count is lost, and the conversation still counts once", async () => {
+    const { rules, through } = gate();
+    const lab = laboratory({ through });
+    const chip = await locked(lab);
+    const loseOnce = () => {
+      let lost = false;
+      rules.write = (bytes) => {
+        const isIncrement = bytes[2] === OPCODE.Counter && bytes[3] === 1;
+        if (!isIncrement || lost) return true;
+        lost = true;
+        return "lost answer";
+      };
+    };
+    loseOnce();
+    await expect(chip.run(CounterIncrement(0))).rejects.toMatchObject({ code: "OUTCOME_UNKNOWN" });
+    rules.write = () => true;
+    expect(await chip.run(CounterRead(0))).toEqual([1]);
+    loseOnce();
+    expect(await incrementCounter(chip, 0)).toBe(2);
+    expect(await chip.run(CounterRead(0))).toEqual([2]);
+  });
+
+  it("counts once when the increment never arrived", async () => {
+    const { rules, through } = gate();
+    const lab = laboratory({ through });
+    const chip = await locked(lab);
+    let swallowed = 0;
+    rules.write = (bytes) => !(bytes[2] === OPCODE.Counter && bytes[3] === 1 && swallowed++ < 2);
+    expect(await incrementCounter(chip, 0)).toBe(1);
+    expect(await chip.run(CounterRead(0))).toEqual([1]);
+  });
+
+  it("reports a root that vanished, within its deadline, and works again when it is back", async () => {
+    const { rules, through } = gate();
+    const lab = laboratory({ through });
+    const chip = await locked(lab);
+    rules.gone = true;
+    await expect(chip.run(Random())).rejects.toMatchObject({ code: "ROOT_UNAVAILABLE" });
+    rules.gone = false;
+    expect((await chip.run(Random()))[0]).toHaveLength(32);
+  });
+
+  it("gives up on a chip that never answers, within the deadline of the command", async () => {
+    const { rules, through } = gate();
+    const lab = laboratory({ through });
+    const chip = await locked(lab);
+    rules.write = () => false;
+    const from = lab.clock.now();
+    await expect(chip.run(Random())).rejects.toMatchObject({
+      code: "ROOT_UNAVAILABLE",
+      hint: expect.stringContaining("thornkey chip test"),
+    });
+    expect(lab.clock.now() - from).toBeLessThanOrEqual(longestRun([Random()]) * 1.2);
+  });
+
+  it("begins a pair again when the chip lost power between the two", async () => {
+    const lab = laboratory();
+    const chip = await locked(lab);
+    const [nonce, sign] = [NonceFixed(new Uint8Array(32).fill(9)), SignExternal(0)];
+    let cut = false;
+    const { write } = lab.silicon;
+    lab.silicon.write = (address, bytes) => {
+      if (!cut && bytes[2] === OPCODE.Sign) {
+        cut = true;
+        lab.silicon.powerCut();
+      }
+      return write.call(lab.silicon, address, bytes);
+    };
+    expect((await chip.run(nonce, sign))[1]).toHaveLength(64);
+    expect(opcodesOf(lab.transactions).filter((opcode) => opcode === OPCODE.Nonce).length).toBeGreaterThanOrEqual(2);
+  });
+
+  it("leaves no TempKey behind", async () => {
+    const lab = laboratory();
+    const chip = await locked(lab);
+    await chip.run(NonceFixed(new Uint8Array(32)));
+    lab.device.sleep();
+    expect(lab.transactions.at(-1)?.bytes).toEqual(Uint8Array.of(1));
+  });
+});
