@@ -1,0 +1,59 @@
+import { spawnSync } from "node:child_process";
+import { chmodSync, globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { describe, expect, it } from "vitest";
+
+const root = join(import.meta.dirname, "../..");
+
+/** A piece of a page: commands, or what the commands before it print. */
+interface Block {
+  readonly kind: "sh" | "text";
+  readonly lines: readonly string[];
+}
+
+function blocksOf(page: string): Block[] {
+  return [...page.matchAll(/^```(sh|text)\n([\s\S]*?)^```$/gm)].map(([, kind, body = ""]) => ({
+    kind: kind === "sh" ? "sh" : "text",
+    lines: body.trimEnd().split("\n"),
+  }));
+}
+
+/** A line of a page may leave things out with an ellipsis; spaces count once. */
+function pattern(line: string): RegExp {
+  const parts = line.trim().split(/\s*…\s*/);
+  return new RegExp(parts.map((part) => part.split(/\s+/).map(RegExp.escape).join("\\s+")).join(".*"), "m");
+}
+
+const pages = globSync("docs/*.md", { cwd: root }).filter((page) =>
+  blocksOf(readFileSync(join(root, page), "utf8")).some(({ kind }) => kind === "sh"),
+);
+
+describe.each(pages)("%s", (page) => {
+  it("does what it prints, as printed", () => {
+    const folder = mkdtempSync(join(tmpdir(), "thornkey-docs-"));
+    try {
+      writeFileSync(join(folder, "thornkey"), `#!/bin/sh\nexec ${process.execPath} ${root}/src/cli/main.ts "$@"\n`);
+      chmodSync(join(folder, "thornkey"), 0o755);
+      const blocks = blocksOf(readFileSync(join(root, page), "utf8"));
+      const marks = blocks.map(({ kind, lines }, index) =>
+        kind === "sh" ? `echo "@@ ${index}"\n${lines.join("\n")}\n` : "",
+      );
+      const script = `set -eu\ntrap 'for job in $(jobs -p); do kill $job; done' EXIT\n${marks.join("")}`;
+      const { status, stdout, stderr } = spawnSync("bash", ["-c", script], {
+        cwd: folder,
+        encoding: "utf8",
+        timeout: 110_000,
+        env: { ...process.env, PATH: `${folder}:${process.env.PATH}`, HOME: folder, NODE_OPTIONS: "" },
+      });
+      expect(status, `${basename(page)}: ${stderr}\n${stdout}`).toBe(0);
+      const printed = new Map(stdout.split(/^@@ /m).map((part) => [Number.parseInt(part, 10), part]));
+      for (const [index, { kind, lines }] of blocks.entries()) {
+        if (kind !== "text") continue;
+        for (const line of lines) expect(printed.get(index - 1)).toMatch(pattern(line));
+      }
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  });
+});
