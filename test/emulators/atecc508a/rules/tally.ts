@@ -6,6 +6,12 @@ import { type Rules, rulesOf } from "./rules.ts";
 /** One number that the whole matrix follows from; give another one to see other cases. */
 export const SEED = Number(process.env.REFUSALS_SEED ?? 508);
 
+/**
+ * The share of the cases that is run, for runs that only ask whether a defect shows at all. How many there have to be, and
+ * that every rule decides, is looked at in whole runs only.
+ */
+export const SHARE = Number(process.env.REFUSALS_SHARE ?? 1);
+
 /** Fewer than this many cases would be chance. */
 const OFTEN = 2;
 
@@ -23,6 +29,7 @@ export function tally(title: string, atLeast: number, commands: readonly Rules[]
 
   afterAll(() => {
     console.log(`refusals: ${title}: ${total} cases, seed ${SEED} (${lines.join(", ")})`);
+    if (SHARE < 1) return;
     expect(total).toBeGreaterThanOrEqual(atLeast);
     expect(commands.flatMap(rulesOf).filter((rule) => (decided.get(rule) ?? 0) < OFTEN)).toEqual([]);
   });
@@ -33,11 +40,17 @@ export function tally(title: string, atLeast: number, commands: readonly Rules[]
     const open = report.unspecified > 0 ? ` and ${report.unspecified} left open` : "";
     lines.push(`${name} ${report.cases}${open}`);
     if (report.wrong.length > 0) expect.fail(`${describeReport(report)}\nseed ${SEED}`);
-    expect(report.cases).toBeGreaterThan(0);
+    if (SHARE === 1) expect(report.cases).toBeGreaterThan(0);
   };
 
   return {
     add,
-    matrix: (name: string, cases: (random: Random) => Iterable<Case>): void => add(name, runAll(cases(seeded(SEED)))),
+    matrix: (name: string, cases: (random: Random) => Iterable<Case>): void =>
+      add(name, runAll(sample(cases(seeded(SEED))))),
   };
+}
+
+function* sample(cases: Iterable<Case>): Generator<Case> {
+  const random = seeded(SEED);
+  for (const one of cases) if (SHARE === 1 || random.chance(SHARE)) yield one;
 }
