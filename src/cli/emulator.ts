@@ -1,5 +1,4 @@
 import { Command, Option } from "commander";
-import { run } from "../emulators/atecc508a/main.ts";
 
 /** `thornkey emulator KIND`: hardware in software, behind its real bus. */
 export function emulatorCommand(): Command {
@@ -19,6 +18,9 @@ export function emulatorCommand(): Command {
       "after",
       "\nPrints 'ready' when it listens, and runs until SIGTERM or Ctrl-C. Example:\n  thornkey emulator atecc508a --socket /tmp/chip.sock --memory /tmp/chip.eeprom",
     )
-    .action(async (options) => run(options));
+    .action(async (options) => {
+      const { run } = await import("../emulators/atecc508a/main.ts"); // only here: it takes its time to load
+      await run(options);
+    });
   return command;
 }

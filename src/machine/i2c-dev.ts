@@ -26,19 +26,16 @@ const MOST_BYTES = 8192;
  * | EPROTO | some controllers: a condition on the bus that the protocol does not allow |
  * | EINTR | a signal ended the wait for the controller |
  *
- * All of them are reported as "not acknowledged". What the chip has seen is uncertain after any of them but the first
- * two, and even then a byte in the middle may have been the one refused: a driver must look at the answer of the chip,
- * not at the missing acknowledgement, to learn whether a command arrived.
+ * The first two say that nobody took the transaction. After the others nobody knows how much of it arrived; see
+ * {@link UNCERTAIN}.
  */
-const NOT_ACKNOWLEDGED: ReadonlySet<number> = new Set([
-  ERRNO.EREMOTEIO,
-  ERRNO.ENXIO,
-  ERRNO.EIO,
-  ERRNO.ETIMEDOUT,
-  ERRNO.EAGAIN,
-  ERRNO.EPROTO,
-  ERRNO.EINTR,
-]);
+const NOT_ACKNOWLEDGED: ReadonlySet<number> = new Set([ERRNO.EREMOTEIO, ERRNO.ENXIO]);
+
+/**
+ * A read, a single byte or the general call can be tried again and count as not acknowledged. A longer write may be a
+ * command the chip now carries out: "not acknowledged" would invite the driver to send it twice, so it is an error.
+ */
+const UNCERTAIN: ReadonlySet<number> = new Set([ERRNO.EIO, ERRNO.ETIMEDOUT, ERRNO.EAGAIN, ERRNO.EPROTO, ERRNO.EINTR]);
 
 /** What a person can do, by error number. */
 const HINTS = new Map<number, string>([
@@ -91,9 +88,11 @@ export function openI2cDevice(path: string): I2cBus {
     selected = address;
   }
 
-  function notAcknowledged(): void {
+  /** @param repeatable the transaction may be sent again without harm */
+  function notAcknowledged(repeatable: boolean): void {
     const errno = c.errno();
-    if (!NOT_ACKNOWLEDGED.has(errno)) throw unavailable(`The I2C bus ${path} failed`, errno);
+    if (NOT_ACKNOWLEDGED.has(errno) || (repeatable && UNCERTAIN.has(errno))) return;
+    throw unavailable(`The I2C bus ${path} failed`, errno);
   }
 
   return {
@@ -101,7 +100,7 @@ export function openI2cDevice(path: string): I2cBus {
       checkLength(bytes.length);
       select(address);
       const count = c.write(fd, bytes, bytes.length);
-      if (count < 0) notAcknowledged();
+      if (count < 0) notAcknowledged(address === 0 || bytes.length <= 1);
       return count === bytes.length;
     },
     read(address, length) {
@@ -110,7 +109,7 @@ export function openI2cDevice(path: string): I2cBus {
       const bytes = new Uint8Array(length);
       const count = c.read(fd, bytes, length);
       if (count < 0) {
-        notAcknowledged();
+        notAcknowledged(true);
         return undefined;
       }
       return count === length ? bytes : bytes.slice(0, count);

@@ -43,7 +43,7 @@ let openSsl: OpenSsl | null | undefined;
 
 /**
  * Verifies an ECDSA signature by P-256 over a digest, natively; about 15,000 a second on a small PC. Where Node does
- * not export the functions of OpenSSL it is done in JavaScript, correctly and some ten times slower.
+ * not export the functions of OpenSSL it is done in JavaScript, correctly and some thirty times slower.
  *
  * @param publicKey X then Y, 64 bytes
  * @param digest 32 bytes; it is not hashed again

@@ -129,6 +129,30 @@ describe.skipIf(!shim.there)("our bus over /dev/i2c-1", () => {
     expect(reportOf(quick, process.execPath, [program, "probe"], environment)).toEqual({ read: false, write: false });
   });
 
+  it.each([
+    ["EREMOTEIO", 121, { write: false }],
+    ["ENXIO", 6, { write: false }],
+    ["EIO", 5, { code: "ROOT_UNAVAILABLE" }],
+    ["ETIMEDOUT", 110, { code: "ROOT_UNAVAILABLE" }],
+  ])("after %s for a command says whether it may be sent again", (_, errno, expected) => {
+    const environment = { ATECC_NACK: String(errno) };
+    expect(reportOf(quick, process.execPath, [program, "command"], environment)).toMatchObject(expected);
+  });
+
+  it("carries the whole driver: thread, queue, commands", () => {
+    const main = here("../../src/cli/main.ts");
+    const { status, stdout, stderr } = withChip(quick, process.execPath, [
+      main,
+      "chip",
+      "test",
+      "--root",
+      "atecc:/dev/i2c-1",
+    ]);
+    expect(stderr).toBe("");
+    expect(stdout).toMatch(/^ok +slot \d+: sign digest +verified here and by the chip$/m);
+    expect(status).toBe(0);
+  });
+
   it("says that the bus is gone when the driver says so", () => {
     const report = reportOf(quick, process.execPath, [program, "probe"], { ATECC_NACK: "19" });
     expect(report).toMatchObject({ code: "ROOT_UNAVAILABLE", message: expect.stringContaining("ENODEV") });
