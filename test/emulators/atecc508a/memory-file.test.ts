@@ -73,7 +73,7 @@ describe("a new file", () => {
   });
 
   test("left half made by a process that died, it is made again", () => {
-    writeFileSync(`${path}.new`, "thornkey at");
+    writeFileSync(`${path}.thornkey-new`, "thornkey at");
     openMemoryFile(path).close();
     expect(statSync(path).size).toBe(1432);
   });
@@ -136,11 +136,18 @@ describe("two emulators on one file", () => {
 
   test("a lock of a process that is gone, or whose number is another's now, does not count", () => {
     created();
-    for (const stale of ["999999999 1\n", `${process.pid} 1\n`, "", "nonsense"]) {
+    for (const stale of ["999999999 1\n", `${process.pid} 1\n`, ""]) {
       writeFileSync(`${path}.lock`, stale);
       openMemoryFile(path).close();
     }
     expect(readdirSync(directory.path)).toEqual(["chip.eeprom"]);
+  });
+
+  test("a file of somebody else in the place of the lock stays", () => {
+    created();
+    writeFileSync(`${path}.lock`, "letter");
+    expect(() => openMemoryFile(path)).toThrow(/is no lock of an emulator/);
+    expect(readFileSync(`${path}.lock`, "utf8")).toBe("letter");
   });
 });
 
