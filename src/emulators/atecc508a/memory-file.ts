@@ -73,7 +73,7 @@ function storedIn(file: number, model: Model, image: Uint8Array, release: () => 
 /** Under another name first: a creation that was cut short leaves nothing at `path`. */
 function create(path: string, model: Model): void {
   const serial = concat(Uint8Array.of(0x01, 0x23), randomBytes(6), Uint8Array.of(0xee));
-  const draft = `${path}.new`;
+  const draft = `${path}.thornkey-new`;
   const file = openSync(draft, "w", 0o600);
   try {
     writeFileSync(file, concat(header(model), blankImage(model, serial)));
