@@ -21,6 +21,7 @@ export async function serve(
 ): Promise<{ close(): Promise<void> }> {
   const timed = (options.timing ?? "none") !== "none";
   const transact = timed ? onBus(chip) : (transaction: Transaction) => atOnce(chip, transaction);
+  const attention = createAttention();
   const connections = new Set<Socket>();
   await makeRoom(socketPath);
 
@@ -32,6 +33,7 @@ export async function serve(
     socket.on("error", () => socket.destroy());
     socket.on("drain", () => socket.resume());
     socket.on("data", (chunk) => {
+      if (timed) attention.hold();
       const replies: Uint8Array[] = [];
       const understood = parser.push(chunk, (transaction) => {
         const reply = transact(transaction);
@@ -84,6 +86,29 @@ function onBus(chip: Chip): (transaction: Transaction) => Uint8Array {
     const bytes = chip.read(address, length);
     waitUntil(end);
     return bytes ? readReply(bytes) : NACK;
+  };
+}
+
+/** Milliseconds after a transaction in which the next one is expected. */
+const ATTENTION_MS = 20;
+
+/**
+ * Keeps the event loop turning for a while, so that a request is seen when it arrives and not when the scheduler has
+ * woken the process: on a wire there is nobody to wake.
+ */
+function createAttention(): { hold(): void } {
+  let until = 0;
+  let turning = false;
+  const turn = () => {
+    turning = performance.now() < until;
+    if (turning) setImmediate(turn);
+  };
+  return {
+    hold() {
+      until = performance.now() + ATTENTION_MS;
+      if (!turning) setImmediate(turn);
+      turning = true;
+    },
   };
 }
 

@@ -190,18 +190,21 @@ export class AteccDevice {
     const estimate = this.#estimateOf(step.name);
     const sent = clock.now();
     if (estimate.milliseconds > 0) clock.sleep(estimate.milliseconds);
-    let asked = 0;
+    let tooEarly: number | undefined;
     let damaged = 0;
     for (;;) {
+      const asked = clock.now() - sent;
       const raw = this.#openBus().read(address, length);
       if (raw === undefined) {
-        asked += 1;
-        if (clock.now() > sent + maximum + PATIENCE || this.#late()) break;
+        tooEarly = asked;
+        if (asked > maximum + PATIENCE || this.#late()) break;
         clock.sleep(POLL);
         continue;
       }
-      if (asked === 0) estimate.answeredAtOnce();
-      else if (damaged === 0) estimate.answeredAfter(clock.now() - sent - POLL);
+      if (damaged === 0) {
+        if (tooEarly === undefined) estimate.answeredAtOnce();
+        else estimate.answeredLater(tooEarly, asked);
+      }
       const payload = decodeAnswer(raw);
       if (payload !== undefined && (payload.length === step.answer || payload.length === 1)) {
         const whole = raw.slice(0, payload.length + ANSWER_FRAME);
@@ -355,7 +358,7 @@ const READS = 4;
 const WAKES = 4;
 
 /** Milliseconds between two questions whether the chip is ready. */
-const POLL = 0.25;
+const POLL = 0.1;
 /** Milliseconds a chip may be late: ours is not the only thread. */
 const PATIENCE = 50;
 /** Milliseconds on top of everything before a list of commands is given up. */
