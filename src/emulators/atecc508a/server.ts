@@ -89,8 +89,8 @@ function onBus(chip: Chip): (transaction: Transaction) => Uint8Array {
   };
 }
 
-/** Milliseconds after a transaction in which the next one is expected. */
-const ATTENTION_MS = 20;
+/** Milliseconds after a transaction in which the next one is expected: longer than the longest command. */
+const ATTENTION_MS = 60;
 
 /**
  * Keeps the event loop turning for a while, so that a request is seen when it arrives and not when the scheduler has
@@ -112,17 +112,12 @@ function createAttention(): { hold(): void } {
   };
 }
 
-const cell = new Int32Array(new SharedArrayBuffer(4));
-/** What sleeping may overshoot; the rest is spent looking at the clock. */
-const SPIN_MS = 0.1;
-
-/** A timer cannot do this: its grain is 1 ms, that of a bit on the bus 0.01 ms. */
+/**
+ * Looks at the clock until it is time. A sleep would end up to a millisecond late on a small virtual machine, and that
+ * is a hundred bits on the bus.
+ */
 function waitUntil(end: number): void {
-  for (;;) {
-    const left = end - performance.now();
-    if (left <= 0) return;
-    if (left > SPIN_MS) Atomics.wait(cell, 0, 0, left - SPIN_MS);
-  }
+  while (performance.now() < end);
 }
 
 /** Removes a socket nobody listens on; anything else at that place stays. */

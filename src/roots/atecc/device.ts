@@ -220,11 +220,15 @@ export class AteccDevice {
     throw this.#interrupted(index, true, `no answer to ${step.name}`);
   }
 
+  /**
+   * @param needed milliseconds the list may take. A short list is not begun when the watchdog could end it, so that its
+   *   TempKey never depends on the restart; a long one has its restarts inside, before the command they are for.
+   */
   #ensureAwake(needed: number): void {
     if (this.#awakeSince === undefined) {
       this.#forgetState();
       this.#wake(0);
-    } else if (this.#now() + Math.min(needed, TIMING.watchdog) > this.#awakeSince + TIMING.watchdog) {
+    } else if (needed <= TIMING.watchdog / 2 && this.#now() + needed > this.#awakeSince + TIMING.watchdog) {
       this.#refresh(0);
     }
   }

@@ -55,7 +55,7 @@ export class Estimate {
 }
 
 /** Milliseconds between the two bounds that make no difference. */
-const CLOSE_ENOUGH = 0.06;
+const CLOSE_ENOUGH = 0.03;
 const NOT_WORTH_WAITING = 0.1;
 /** Commands with a settled time before it is put to the test. */
 const TRY_AGAIN_AFTER = 50;

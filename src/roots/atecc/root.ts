@@ -45,6 +45,9 @@ import type { ChipLocation } from "./location.ts";
 import { planOf, type RootPlan } from "./plan.ts";
 import { SLOTS } from "./profile.ts";
 
+/** Blocks of 32 random bytes in one list: quick, and still short enough not to hold others up. */
+const RANDOM_AT_ONCE = 16;
+
 /** Largest value of the chip's counters (data sheet, "Counters"). */
 const COUNTER_MAXIMUM = 2_097_151;
 
@@ -117,7 +120,10 @@ class AteccRoot implements Root {
   async random(length: number): Promise<Uint8Array> {
     this.#mustBeReady();
     const blocks: Uint8Array[] = [];
-    for (let have = 0; have < length; have += 32) blocks.push((await this.#chip.run(Random()))[0]);
+    for (let missing = Math.ceil(length / 32); missing > 0; missing = Math.ceil(length / 32) - blocks.length) {
+      const list = Array.from({ length: Math.min(missing, RANDOM_AT_ONCE) }, () => Random());
+      blocks.push(...(await this.#chip.run(...list)));
+    }
     return concat(...blocks).slice(0, length);
   }
 
