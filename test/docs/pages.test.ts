@@ -8,13 +8,13 @@ const root = join(import.meta.dirname, "../..");
 
 /** A piece of a page: commands, or what the commands before it print. */
 interface Block {
-  readonly kind: "sh" | "text";
+  readonly kind: "sh" | "ts" | "text";
   readonly lines: readonly string[];
 }
 
 function blocksOf(page: string): Block[] {
-  return [...page.matchAll(/^```(sh|text)\n([\s\S]*?)^```$/gm)].map(([, kind, body = ""]) => ({
-    kind: kind === "sh" ? "sh" : "text",
+  return [...page.matchAll(/^```(sh|ts|text)\n([\s\S]*?)^```$/gm)].map(([, kind, body = ""]) => ({
+    kind: kind as Block["kind"],
     lines: body.trimEnd().split("\n"),
   }));
 }
@@ -25,8 +25,22 @@ function pattern(line: string): RegExp {
   return new RegExp(parts.map((part) => part.split(/\s+/).map(RegExp.escape).join("\\s+")).join(".*"), "m");
 }
 
+/** Writes a program that imports the package by name, from its sources. @returns the command that runs it */
+function program(folder: string, index: number, lines: readonly string[]): string {
+  const source = lines
+    .join("\n")
+    .replaceAll(/"thornkey\/(atecc|emulator)"/g, (_, name: keyof typeof ENTRANCES) =>
+      JSON.stringify(join(root, ENTRANCES[name])),
+    );
+  writeFileSync(join(folder, `program-${index}.ts`), source);
+  return `${process.execPath} program-${index}.ts`;
+}
+
+/** The package's exports, in the sources. */
+const ENTRANCES = { atecc: "src/roots/atecc/index.ts", emulator: "src/emulators/atecc508a/index.ts" } as const;
+
 const pages = globSync("docs/*.md", { cwd: root }).filter((page) =>
-  blocksOf(readFileSync(join(root, page), "utf8")).some(({ kind }) => kind === "sh"),
+  blocksOf(readFileSync(join(root, page), "utf8")).some(({ kind }) => kind !== "text"),
 );
 
 describe.each(pages)("%s", (page) => {
@@ -36,9 +50,10 @@ describe.each(pages)("%s", (page) => {
       writeFileSync(join(folder, "thornkey"), `#!/bin/sh\nexec ${process.execPath} ${root}/src/cli/main.ts "$@"\n`);
       chmodSync(join(folder, "thornkey"), 0o755);
       const blocks = blocksOf(readFileSync(join(root, page), "utf8"));
-      const marks = blocks.map(({ kind, lines }, index) =>
-        kind === "sh" ? `echo "@@ ${index}"\n${lines.join("\n")}\n` : "",
-      );
+      const marks = blocks.map((block, index) => {
+        if (block.kind === "text") return "";
+        return `echo "@@ ${index}"\n${block.kind === "sh" ? block.lines.join("\n") : program(folder, index, block.lines)}\n`;
+      });
       const script = `set -eu\ntrap 'for job in $(jobs -p); do kill $job; done' EXIT\n${marks.join("")}`;
       const { status, stdout, stderr } = spawnSync("bash", ["-c", script], {
         cwd: folder,
