@@ -30,6 +30,7 @@ export async function run(options: RunOptions): Promise<void> {
     const chip = createChip({ model: memory.model, memory, timing });
     const end = ended(options.untilStdinCloses ?? false);
     const server = await serve(chip, options.socket, { timing });
+    process.stderr.write(`An emulated secure element: its keys are in ${options.memory}, and nothing protects them.\n`);
     process.stdout.write("ready\n");
     await end;
     process.stdin.pause();
