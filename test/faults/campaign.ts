@@ -15,6 +15,7 @@ import { type Memory, memoryInRam } from "../../src/emulators/atecc508a/memory.t
 import { ThornkeyError } from "../../src/errors.ts";
 import { type Chip, chipOver, type DeviceLink } from "../../src/roots/atecc/chip.ts";
 import type { Step } from "../../src/roots/atecc/command.ts";
+import { CounterRead } from "../../src/roots/atecc/commands.ts";
 import { curvePoint } from "../../src/roots/atecc/curve-point.ts";
 import { AteccDevice, longestRun } from "../../src/roots/atecc/device.ts";
 import { SLOTS } from "../../src/roots/atecc/profile.ts";
@@ -55,7 +56,7 @@ export interface Stage {
   readonly transport: Secret;
   readonly prng: Prng;
   /** What was acknowledged last. */
-  readonly model: { counter: number; secret: Uint8Array; certificate: Uint8Array; random: Uint8Array };
+  readonly model: { counters: [number, number]; secret: Uint8Array; certificate: Uint8Array; random: Uint8Array };
 }
 
 export async function campaign(options: CampaignOptions): Promise<CampaignReport> {
@@ -76,7 +77,7 @@ export async function campaign(options: CampaignOptions): Promise<CampaignReport
   const zeros = new Uint8Array(32);
   const stage: Stage = {
     ...{ chip, root, memory, transport, prng },
-    model: { counter: 0, secret: secretOf(memory, SLOTS.secret), certificate: zeros, random: zeros },
+    model: { counters: [0, 0], secret: secretOf(memory, SLOTS.secret), certificate: zeros, random: zeros },
   };
   for (const slot of SLOTS.userKeys)
     await root.generateKey({ algorithm: "p256", use: "sign", occupied: occupied(slot) });
@@ -159,8 +160,8 @@ export function derivedOf(memory: Memory, label: string, salt: Uint8Array): Uint
 /** At the end, on a quiet bus: what the chip keeps against what was acknowledged. */
 async function differences({ root, chip, memory, model }: Stage): Promise<string[]> {
   const found: string[] = [];
-  const counter = await (await root.counter()).read();
-  if (counter !== model.counter) found.push(`the counter is ${counter}, acknowledged was ${model.counter}`);
+  const counters = await chip.run(CounterRead(0), CounterRead(1));
+  if (counters.join() !== model.counters.join()) found.push(`counters ${counters}, acknowledged ${model.counters}`);
   if (!equal(secretOf(memory, SLOTS.secret), model.secret)) found.push("the secret is not the one acknowledged last");
   if (!equal(secretOf(memory, SLOTS.certificates), model.certificate)) found.push("the certificate is another one");
   const { capabilities, state } = await root.describe();

@@ -2,11 +2,11 @@ import { concat } from "../../bytes/bytes.ts";
 import { ThornkeyError } from "../../errors.ts";
 import type { Command, Results, Step } from "./command.ts";
 import { InfoRevision, ReadBlock } from "./commands.ts";
-import { modelOf, type RunResult } from "./device.ts";
+import type { RunResult } from "./device.ts";
 import { StateLost } from "./failures.ts";
 import type { ChipLocation } from "./location.ts";
 import { Owner } from "./owner-link.ts";
-import type { Model } from "./times.ts";
+import { type Model, modelOf } from "./times.ts";
 
 /** Sends lists of commands to a chip; nothing of anybody else comes between the commands of one list. */
 export interface Runner {

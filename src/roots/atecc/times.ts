@@ -1,3 +1,6 @@
+import { toHex } from "../../bytes/bytes.ts";
+import { ThornkeyError } from "../../errors.ts";
+
 /** The family members the driver knows. */
 export type Model = "508a" | "608";
 
@@ -46,7 +49,7 @@ export const COMMANDS = {
 export type CommandName = keyof typeof COMMANDS;
 
 /** @returns undefined when the model does not have the command */
-export function executionTime(name: CommandName, model: Model): ExecutionTime | undefined {
+function executionTime(name: CommandName, model: Model): ExecutionTime | undefined {
   const times = COMMANDS[name][model];
   return times && { typical: times[0], maximum: times[1] };
 }
@@ -60,3 +63,35 @@ export const TIMING = {
   /** The watchdog sleeps the chip at the earliest this long after wake; a little is kept in reserve. */
   watchdog: 700 - 50,
 } as const;
+
+/** Milliseconds a chip may be late: ours is not the only thread. */
+export const PATIENCE = 50;
+/** Milliseconds the longest packet and its answer take on a 100 kHz bus, rounded up. */
+export const BUS_TIME = 16;
+
+/**
+ * @param model undefined while it is not known: then the longer of the two
+ * @throws ThornkeyError `NOT_SUPPORTED` when the model does not have the command
+ */
+export function timesOf(name: CommandName, model: Model | undefined): ExecutionTime {
+  const times = executionTime(name, model ?? "608") ?? executionTime(name, "508a");
+  if (times === undefined || (model && executionTime(name, model) === undefined)) {
+    throw new ThornkeyError("NOT_SUPPORTED", `an ATECC${model} has no command ${name}`);
+  }
+  return times;
+}
+
+/** @param revision what Info answers, 4 bytes. @throws ThornkeyError `NOT_SUPPORTED` */
+export function modelOf(revision: Uint8Array): Model {
+  switch (revision[2]) {
+    case 0x50:
+      return "508a";
+    case 0x60:
+      return "608";
+    default:
+      throw new ThornkeyError(
+        "NOT_SUPPORTED",
+        `this chip's revision ${toHex(revision)} is not one of an ATECC508A or 608`,
+      );
+  }
+}

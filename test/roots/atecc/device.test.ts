@@ -143,6 +143,13 @@ describe("the driver", () => {
     expect(await chip.run(CounterRead(0))).toEqual([2]);
   });
 
+  it("counts once when the new value is what another command has just answered", async () => {
+    const chip = await locked(laboratory());
+    await chip.run(CounterIncrement(1));
+    await chip.run(CounterRead(1), CounterIncrement(0));
+    expect(await chip.run(CounterRead(0), CounterRead(1))).toEqual([1, 1]);
+  });
+
   it("counts once when the increment never arrived", async () => {
     const { rules, through } = gate();
     const lab = laboratory({ through });
