@@ -4,18 +4,10 @@ import { type CampaignReport, campaign } from "./campaign.ts";
 describe("a bus on which one transaction in a hundred goes wrong", () => {
   it.each(["508a", "608a"] as const)("never makes a wrong result look right (%s)", async (model) => {
     const seed = Date.now() % 2 ** 32;
-    const report = await campaign({ operations: 3000, seed, rate: 0.01, model });
     console.log(`repeat with: node test/faults/campaign.ts --operations 3000 --seed ${seed} --model ${model}`);
+    const report = await campaign({ operations: 3000, seed, rate: 0.01, model });
     expect(report.wrong).toEqual([]);
     expect(faultsOf(report)).toBeGreaterThan(300);
-  });
-
-  // Runs that once went wrong.
-  it.each([
-    [1, "508a", 30_000], // the answer of the command put between two equal ones was taken for the counter
-    [1, "608a", 20_000], // TempKey lost while the watchdog was restarted between two lists of a conversation
-  ] as const)("is survived with seed %i (%s)", async (seed, model, operations) => {
-    expect((await campaign({ operations, seed, rate: 0.01, model })).wrong).toEqual([]);
   });
 
   it("is noticed when it is worse: errors, but no wrong result", async () => {

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { crc16 } from "../../../src/bytes/crc16.ts";
 import { ThornkeyError } from "../../../src/errors.ts";
@@ -11,6 +12,9 @@ import {
   NonceFixed,
   Random,
   ReadSlotBlock,
+  SHAEnd,
+  SHAStart,
+  SHAUpdate,
   SignExternal,
   VerifyExternal,
 } from "../../../src/roots/atecc/commands.ts";
@@ -51,6 +55,13 @@ function gate() {
   });
   return { rules, through };
 }
+
+/** Changes what is written on its way to the chip. */
+function altering(alter: (bytes: Uint8Array) => Uint8Array) {
+  return (bus: I2cBus): I2cBus => ({ ...bus, write: (address, bytes) => bus.write(address, alter(bytes)) });
+}
+
+const isRead = (bytes: Uint8Array) => bytes[2] === OPCODE.Counter && bytes[3] === 0;
 
 describe("the driver", () => {
   it("stays awake across commands, and wakes the chip anew before its watchdog ends one", async () => {
@@ -148,6 +159,52 @@ describe("the driver", () => {
     await chip.run(CounterIncrement(1));
     await chip.run(CounterRead(1), CounterIncrement(0));
     expect(await chip.run(CounterRead(0), CounterRead(1))).toEqual([1, 1]);
+  });
+
+  it("does not take for an answer what the command between two equal ones answered", async () => {
+    let reads = 0;
+    // The third reading of the counter, after the command in between, arrives as "reset read pointer".
+    const chip = await locked(
+      laboratory({
+        through: altering((bytes) => (isRead(bytes) && ++reads === 3 ? Uint8Array.of(0, ...bytes.slice(1)) : bytes)),
+      }),
+    );
+    expect(await chip.run(CounterRead(0), CounterRead(0))).toEqual([0, 0]);
+    expect(reads).toBe(4);
+  });
+
+  it("begins a conversation again when TempKey was lost with the restart of the watchdog", async () => {
+    let idles = 0;
+    // The first idle arrives as "sleep".
+    const lab = laboratory({
+      through: altering((bytes) => (bytes.length === 1 && bytes[0] === 2 && ++idles === 1 ? Uint8Array.of(1) : bytes)),
+    });
+    const chip = await locked(lab);
+    let conversations = 0;
+    const signature = await chip.exclusive(async ({ run }) => {
+      conversations += 1;
+      await run(NonceFixed(new Uint8Array(32).fill(5)));
+      lab.clock.advance(600);
+      const [made] = await run(SignExternal(0));
+      return made;
+    });
+    expect(signature).toHaveLength(64);
+    expect([idles, conversations]).toEqual([2, 2]);
+  });
+
+  it("does not lose a digest to a command between two equal answers", async () => {
+    let infos = 0;
+    const lab = laboratory({
+      through: altering((bytes) =>
+        bytes[2] === OPCODE.Info && ++infos === 2 ? Uint8Array.of(0, ...bytes.slice(1)) : bytes,
+      ),
+    });
+    const chip = await locked(lab);
+    infos = 0;
+    const blocks = [1, 2, 3].map((fill) => new Uint8Array(64).fill(fill));
+    const [a, b, c] = blocks.map((block) => SHAUpdate(block.slice()));
+    const [, , , , digest] = await chip.run(SHAStart(), a!, b!, c!, SHAEnd(new Uint8Array()));
+    expect(Buffer.from(digest)).toEqual(createHash("sha256").update(Buffer.concat(blocks)).digest());
   });
 
   it("counts once when the increment never arrived", async () => {
