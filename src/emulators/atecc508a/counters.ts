@@ -1,4 +1,3 @@
-import { Writer } from "../../bytes/writer.ts";
 import { CONFIG } from "./config.ts";
 import type { Memory } from "./memory.ts";
 
@@ -13,12 +12,15 @@ const SIZE = 8;
  */
 export function encodeCounter(value: number): Uint8Array {
   const late = value - 16;
-  return new Writer(SIZE)
-    .u16be(shifted(value % 32))
-    .u16be(late < 0 ? 0xffff : shifted(late % 32))
-    .u16be(Math.floor(value / 32))
-    .u16be(late < 0 ? 0 : Math.floor(late / 32))
-    .done();
+  const fields = [
+    shifted(value % 32),
+    late < 0 ? 0xffff : shifted(late % 32),
+    Math.floor(value / 32),
+    late < 0 ? 0 : Math.floor(late / 32),
+  ];
+  const bytes = new Uint8Array(SIZE);
+  for (const [i, field] of fields.entries()) bytes.set([field >> 8, field & 0xff], 2 * i);
+  return bytes;
 }
 
 /**

@@ -23,6 +23,9 @@ export function takeFileLock(path: string): { release(): void } {
   return { release: () => removed(lock) };
 }
 
+/** Process number and start time. */
+const OWN_FORM = /^\d+ \d+\n$/;
+
 function linked(from: string, to: string): boolean {
   try {
     linkSync(from, to);
@@ -37,6 +40,12 @@ function linked(from: string, to: string): boolean {
 function clearStale(lock: string, path: string): void {
   const seen = contentOf(lock);
   if (seen === undefined) return;
+  // An empty one is what a power cut of the host can make of ours.
+  if (seen !== "" && !OWN_FORM.test(seen)) {
+    throw new ThornkeyError("FAILED", `${lock} is no lock of an emulator, but stands in the place of one.`, {
+      hint: "Move it away, or name another memory file.",
+    });
+  }
   if (isRunning(seen)) throw inUse(path, seen);
   // Moved aside before it is removed: another emulator may have put its own lock there in the meantime.
   const aside = `${lock}.${process.pid}.stale`;

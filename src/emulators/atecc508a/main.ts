@@ -32,6 +32,7 @@ export async function run(options: RunOptions): Promise<void> {
     const server = await serve(chip, options.socket, { timing });
     process.stdout.write("ready\n");
     await end;
+    process.stdin.pause();
     await server.close();
   } finally {
     memory.close();

@@ -73,7 +73,7 @@ function storedIn(file: number, model: Model, image: Uint8Array, release: () => 
 /** Under another name first: a creation that was cut short leaves nothing at `path`. */
 function create(path: string, model: Model): void {
   const serial = concat(Uint8Array.of(0x01, 0x23), randomBytes(6), Uint8Array.of(0xee));
-  const draft = `${path}.new`;
+  const draft = `${path}.thornkey-new`;
   const file = openSync(draft, "w", 0o600);
   try {
     writeFileSync(file, concat(header(model), blankImage(model, serial)));
@@ -110,7 +110,7 @@ function parse(path: string, bytes: Uint8Array, wanted: Model | undefined): { mo
   if (!equal(bytes.subarray(0, HEADER_SIZE), header(model))) return refuse("has a header that is not right");
   if (wanted && wanted !== model)
     return refuse(`is the memory of a ${model}, not of a ${wanted}`, `Use --model ${model}.`);
-  const image = bytes.slice(HEADER_SIZE);
+  const image = new Uint8Array(bytes.subarray(HEADER_SIZE)); // a copy, and no Buffer: the slice of a Buffer is a view
   const fault = faultOf(image);
   return fault ? refuse(fault) : { model, image };
 }

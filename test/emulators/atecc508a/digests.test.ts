@@ -8,23 +8,16 @@ import {
   verify,
 } from "node:crypto";
 import { describe, expect, test } from "vitest";
-import { bench, H, hex, KEY, pattern, SN } from "./lab.ts";
+import { bench, H, hex, KEY, NONCE, pattern, SECRET, SN, SNX, zeros } from "./lab.ts";
 
 /*
  * Expected values are computed here from the formulas of the data sheet, with node:crypto and byte lists, and not with
  * the emulator's own digest code.
  */
 
-const key = pattern(32, 0x11);
 const otherKey = pattern(32, 0x51);
-const nonce = pattern(32, 0x91);
 const challenge = pattern(32, 0xc3);
 const otp = pattern(64, 0x05);
-const SNX = [SN[8]!, SN[0]!, SN[1]!];
-
-function zeros(length: number): Uint8Array {
-  return new Uint8Array(length);
-}
 
 function inc(mode: number): number[] {
   const a = mode & 0x10 ? [...otp.subarray(0, 11)] : mode & 0x20 ? [...otp.subarray(0, 8), 0, 0, 0] : Array(11).fill(0);
@@ -44,18 +37,23 @@ const xor = (a: Uint8Array, b: Uint8Array) => a.map((byte, i) => byte ^ (b[i] ??
 describe("MAC", () => {
   const modes = Array.from({ length: 128 }, (_, mode) => mode).filter((mode) => !(mode & 0x08));
   test.each(modes)("mode %i", (mode) => {
-    const chip = bench({ otp, slots: { 3: { keyConfig: KEY.SECRET, content: key } } });
-    if (mode & 4) chip.fixedNonce(nonce);
-    const tempKey = mode & 4 ? nonce : chip.randomNonce();
+    const chip = bench({ otp, slots: { 3: { keyConfig: KEY.SECRET, content: SECRET } } });
+    if (mode & 4) chip.fixedNonce(NONCE);
+    const tempKey = mode & 4 ? NONCE : chip.randomNonce();
     const param2 = 0x5a03;
     const payload = chip.command(0x08, mode, param2, mode & 1 ? zeros(0) : challenge);
-    const expected = H(mode & 2 ? tempKey : key, mode & 1 ? tempKey : challenge, [0x08, mode, 0x03, 0x5a], inc(mode));
+    const expected = H(
+      mode & 2 ? tempKey : SECRET,
+      mode & 1 ? tempKey : challenge,
+      [0x08, mode, 0x03, 0x5a],
+      inc(mode),
+    );
     expect(hex(payload)).toBe(hex(expected));
     expect(chip.tempKeyIsValid()).toBe(false);
   });
 
   test("fixed vector", () => {
-    const chip = bench({ otp, slots: { 3: { keyConfig: KEY.SECRET, content: key } } });
+    const chip = bench({ otp, slots: { 3: { keyConfig: KEY.SECRET, content: SECRET } } });
     expect(hex(chip.command(0x08, 0x00, 3, challenge))).toBe(
       "0eddd47711127d45d574186ed5b7917b8ffd6069a10aecadc7c391f7acb21ca6",
     );
@@ -67,18 +65,18 @@ describe("MAC", () => {
 
 describe("HMAC", () => {
   test.each([0x00, 0x04, 0x10, 0x14, 0x20, 0x24, 0x30, 0x40, 0x44, 0x50, 0x60, 0x74])("mode %i", (mode) => {
-    const chip = bench({ otp, slots: { 3: { keyConfig: KEY.SECRET, content: key } } });
-    if (mode & 4) chip.fixedNonce(nonce);
-    const tempKey = mode & 4 ? nonce : chip.randomNonce();
+    const chip = bench({ otp, slots: { 3: { keyConfig: KEY.SECRET, content: SECRET } } });
+    if (mode & 4) chip.fixedNonce(NONCE);
+    const tempKey = mode & 4 ? NONCE : chip.randomNonce();
     const message = Buffer.concat([zeros(32), tempKey, Buffer.from([0x11, mode, 3, 0, ...inc(mode)])]);
     expect(message.length).toBe(88);
-    const expected = createHmac("sha256", key).update(message).digest();
+    const expected = createHmac("sha256", SECRET).update(message).digest();
     expect(hex(chip.command(0x11, mode, 3))).toBe(hex(expected));
   });
 
   test("fixed vector", () => {
-    const chip = bench({ otp, slots: { 3: { keyConfig: KEY.SECRET, content: key } } });
-    chip.fixedNonce(nonce);
+    const chip = bench({ otp, slots: { 3: { keyConfig: KEY.SECRET, content: SECRET } } });
+    chip.fixedNonce(NONCE);
     expect(hex(chip.command(0x11, 0x04, 3))).toBe("5f48a5b33a467fde671da82d99c3a4e15bd888294750754d7b0f3299a524497e");
   });
 });
@@ -101,11 +99,11 @@ describe("CheckMac", () => {
   }
 
   test.each([0, 1, 2, 3, 4, 5, 6, 7].flatMap((mode) => [mode, mode | 0x20]))("mode %i", (mode) => {
-    const chip = bench({ otp, slots: { 3: { keyConfig: KEY.SECRET, content: key } } });
+    const chip = bench({ otp, slots: { 3: { keyConfig: KEY.SECRET, content: SECRET } } });
     for (const right of [true, false]) {
-      if (mode & 4) chip.fixedNonce(nonce);
-      const tempKey = mode & 4 ? nonce : chip.randomNonce();
-      const wanted = response(mode, mode & 2 ? tempKey : key, mode & 1 ? tempKey : challenge);
+      if (mode & 4) chip.fixedNonce(NONCE);
+      const tempKey = mode & 4 ? NONCE : chip.randomNonce();
+      const wanted = response(mode, mode & 2 ? tempKey : SECRET, mode & 1 ? tempKey : challenge);
       if (!right) wanted[31]! ^= 1;
       expect(chip.status(0x28, mode, 3, challenge, wanted, other)).toBe(right ? 0 : 1);
       expect(chip.tempKeyIsValid()).toBe(false);
@@ -113,10 +111,10 @@ describe("CheckMac", () => {
   });
 
   test("answers what MAC answers: the two commands belong together", () => {
-    const chip = bench({ otp, slots: { 3: { keyConfig: KEY.SECRET, content: key } } });
-    chip.fixedNonce(nonce);
+    const chip = bench({ otp, slots: { 3: { keyConfig: KEY.SECRET, content: SECRET } } });
+    chip.fixedNonce(NONCE);
     const digest = chip.command(0x08, 0x05, 3);
-    chip.fixedNonce(nonce);
+    chip.fixedNonce(NONCE);
     const otherData = Uint8Array.from([0x08, 0x05, 3, 0, ...zeros(9)]);
     expect(chip.status(0x28, 0x05, 3, zeros(32), digest, otherData)).toBe(0);
   });
@@ -124,11 +122,11 @@ describe("CheckMac", () => {
   test.each([1, 5])("mode %i of an even slot copies the next slot's secret into TempKey", (mode) => {
     const chip = bench({
       otp,
-      slots: { 2: { keyConfig: KEY.SECRET, content: key }, 3: { keyConfig: KEY.SECRET, content: otherKey } },
+      slots: { 2: { keyConfig: KEY.SECRET, content: SECRET }, 3: { keyConfig: KEY.SECRET, content: otherKey } },
     });
-    if (mode & 4) chip.fixedNonce(nonce);
-    const tempKey = mode & 4 ? nonce : chip.randomNonce();
-    expect(chip.status(0x28, mode, 2, challenge, response(mode, key, tempKey), other)).toBe(0);
+    if (mode & 4) chip.fixedNonce(NONCE);
+    const tempKey = mode & 4 ? NONCE : chip.randomNonce();
+    expect(chip.status(0x28, mode, 2, challenge, response(mode, SECRET, tempKey), other)).toBe(0);
     expect(chip.state()[0]).toBe(0x10);
     const digest = chip.command(0x08, 0x06, 0, challenge);
     expect(hex(digest)).toBe(hex(H(otherKey, challenge, [0x08, 0x06, 0, 0], inc(0x06))));
@@ -136,9 +134,9 @@ describe("CheckMac", () => {
 
   test("does not copy what another ReadKey or a private slot keeps", () => {
     for (const target of [{ slotConfig: 0x0001, keyConfig: KEY.SECRET }, { keyConfig: KEY.ECC_PRIVATE }]) {
-      const chip = bench({ otp, slots: { 2: { keyConfig: KEY.SECRET, content: key }, 3: target } });
+      const chip = bench({ otp, slots: { 2: { keyConfig: KEY.SECRET, content: SECRET }, 3: target } });
       const tempKey = chip.randomNonce();
-      expect(chip.status(0x28, 1, 2, challenge, response(1, key, tempKey), other)).toBe(0);
+      expect(chip.status(0x28, 1, 2, challenge, response(1, SECRET, tempKey), other)).toBe(0);
       expect(chip.tempKeyIsValid()).toBe(false);
     }
   });
@@ -156,13 +154,13 @@ describe("DeriveKey", () => {
     for (const mode of [0, 4]) {
       const chip = bench({
         slots: {
-          3: { slotConfig: (writeConfig << 12) | 0x0500, keyConfig: KEY.SECRET, content: key },
+          3: { slotConfig: (writeConfig << 12) | 0x0500, keyConfig: KEY.SECRET, content: SECRET },
           5: { keyConfig: KEY.SECRET, content: otherKey },
         },
       });
-      if (mode & 4) chip.fixedNonce(nonce);
-      const tempKey = mode & 4 ? nonce : chip.randomNonce();
-      const parentKey = parent === 3 ? key : otherKey;
+      if (mode & 4) chip.fixedNonce(NONCE);
+      const tempKey = mode & 4 ? NONCE : chip.randomNonce();
+      const parentKey = parent === 3 ? SECRET : otherKey;
       const proof = H(parentKey, [0x1c, mode, 3, 0], SNX);
       expect(chip.status(0x1c, mode, 3, mac ? proof : zeros(0))).toBe(0);
       const expected = H(parentKey, [0x1c, mode, 3, 0], SNX, zeros(25), tempKey);
@@ -172,19 +170,19 @@ describe("DeriveKey", () => {
   });
 
   test("a wrong MAC answers 01 and changes nothing", () => {
-    const chip = bench({ slots: { 3: { slotConfig: 0xa000, keyConfig: KEY.SECRET, content: key } } });
-    chip.fixedNonce(nonce);
+    const chip = bench({ slots: { 3: { slotConfig: 0xa000, keyConfig: KEY.SECRET, content: SECRET } } });
+    chip.fixedNonce(NONCE);
     expect(chip.status(0x1c, 4, 3, zeros(32))).toBe(1);
-    expect(hex(chip.memory.slots[3]!.slice(0, 32))).toBe(hex(key));
+    expect(hex(chip.memory.slots[3]!.slice(0, 32))).toBe(hex(SECRET));
   });
 
   test("a MAC that is missing, or not wanted, is refused", () => {
-    const wanted = bench({ slots: { 3: { slotConfig: 0xa000, keyConfig: KEY.SECRET, content: key } } });
-    wanted.fixedNonce(nonce);
+    const wanted = bench({ slots: { 3: { slotConfig: 0xa000, keyConfig: KEY.SECRET, content: SECRET } } });
+    wanted.fixedNonce(NONCE);
     expect(wanted.status(0x1c, 4, 3)).toBe(0x0f);
-    const unwanted = bench({ slots: { 3: { slotConfig: 0x2000, keyConfig: KEY.SECRET, content: key } } });
-    unwanted.fixedNonce(nonce);
-    expect(unwanted.status(0x1c, 4, 3, H(key, [0x1c, 4, 3, 0], SNX))).toBe(0x0f);
+    const unwanted = bench({ slots: { 3: { slotConfig: 0x2000, keyConfig: KEY.SECRET, content: SECRET } } });
+    unwanted.fixedNonce(NONCE);
+    expect(unwanted.status(0x1c, 4, 3, H(SECRET, [0x1c, 4, 3, 0], SNX))).toBe(0x0f);
   });
 });
 
@@ -203,9 +201,9 @@ describe("GenDig", () => {
   const setup = {
     otp,
     slots: {
-      3: { keyConfig: KEY.SECRET, content: key },
+      3: { keyConfig: KEY.SECRET, content: SECRET },
       4: { slotConfig: 0x8030, keyConfig: 0x3c, content: otherKey },
-      9: { slotConfig: 0x1234, keyConfig: 0x0030, content: key },
+      9: { slotConfig: 0x1234, keyConfig: 0x0030, content: SECRET },
     },
   };
 
@@ -218,8 +216,8 @@ describe("GenDig", () => {
   ) {
     for (const sourceFlag of [0, 1] as const) {
       const chip = bench(setup);
-      if (sourceFlag) chip.fixedNonce(nonce);
-      const tempKey = sourceFlag ? nonce : chip.randomNonce();
+      if (sourceFlag) chip.fixedNonce(NONCE);
+      const tempKey = sourceFlag ? NONCE : chip.randomNonce();
       expect(chip.status(0x15, zone, param2, data)).toBe(0);
       expect(chip.state()[0]).toBe(flags | (sourceFlag << 4));
       expect(tempKeyShown(chip, sourceFlag)).toBe(
@@ -238,7 +236,7 @@ describe("GenDig", () => {
       H(otp.subarray(32 * block, 32 * block + 32), [0x15, 1, block, 0], SNX, zeros(25), t),
     ),
   );
-  test("data slot", () => check(2, 3, zeros(0), (t) => H(key, [0x15, 2, 3, 0], SNX, zeros(25), t), 0x23));
+  test("data slot", () => check(2, 3, zeros(0), (t) => H(SECRET, [0x15, 2, 3, 0], SNX, zeros(25), t), 0x23));
   test("data slot with NoMac", () => {
     const other = pattern(4, 0xe0);
     check(2, 4, other, (t) => H(otherKey, other, SNX, zeros(25), t), 0xa4);
@@ -250,9 +248,9 @@ describe("GenDig", () => {
   test("counter", () => {
     const chip = bench(setup);
     for (let i = 0; i < 300; i++) chip.command(0x24, 1, 1);
-    chip.fixedNonce(nonce);
+    chip.fixedNonce(NONCE);
     expect(chip.status(0x15, 4, 1)).toBe(0);
-    const expected = H(zeros(32), [0x15, 4, 1, 0], SNX, [0, 300 & 0xff, 300 >> 8, 0, 0], zeros(20), nonce);
+    const expected = H(zeros(32), [0x15, 4, 1, 0], SNX, [0, 300 & 0xff, 300 >> 8, 0, 0], zeros(20), NONCE);
     expect(tempKeyShown(chip, 1)).toBe(macOf(expected, 1));
   });
   test("key config", () =>
@@ -290,17 +288,17 @@ describe("GenKey", () => {
       },
     });
     for (const mode of [0x0c, 0x08]) {
-      chip.fixedNonce(nonce);
+      chip.fixedNonce(NONCE);
       const point = chip.command(0x40, mode, 1);
       expect(point.length).toBe(64);
       expect(chip.state()).toEqual([0x51, 0x80]);
-      expect(tempKeyShown(chip, 1)).toBe(macOf(H(nonce, [0x40, mode, 1, 0], SNX, zeros(25), point), 1));
+      expect(tempKeyShown(chip, 1)).toBe(macOf(H(NONCE, [0x40, mode, 1, 0], SNX, zeros(25), point), 1));
     }
-    chip.fixedNonce(nonce);
+    chip.fixedNonce(NONCE);
     const other = pattern(3, 0xd0);
     expect(chip.status(0x40, 0x10, 9, other)).toBe(0);
     expect(chip.state()).toEqual([0x59, 0x80]);
-    expect(tempKeyShown(chip, 1)).toBe(macOf(H(nonce, [0x40], other, SNX, zeros(25), x, y), 1));
+    expect(tempKeyShown(chip, 1)).toBe(macOf(H(NONCE, [0x40], other, SNX, zeros(25), x, y), 1));
   });
 });
 
@@ -320,13 +318,13 @@ describe("Sign", () => {
     const chip = bench({
       slots: {
         0: { slotConfig: 0x2082, keyConfig: KEY.ECC_PRIVATE },
-        3: { slotConfig: 0x8f07, keyConfig: KEY.SECRET, content: key },
+        3: { slotConfig: 0x8f07, keyConfig: KEY.SECRET, content: SECRET },
       },
     });
     const point = chip.command(0x40, 4, 0);
     const tempKey = chip.randomNonce();
     expect(chip.status(0x15, 2, 3)).toBe(0);
-    const gendig = H(key, [0x15, 2, 3, 0], SNX, zeros(25), tempKey);
+    const gendig = H(SECRET, [0x15, 2, 3, 0], SNX, zeros(25), tempKey);
     const full = (mode & 0x40) !== 0;
     const message = Buffer.from([
       ...gendig,
@@ -387,9 +385,9 @@ describe("Verify", () => {
     const genKeyOther = pattern(3, 0xa0);
     const other = pattern(19, 0x21);
     function digestInTempKey(): Uint8Array {
-      chip.fixedNonce(nonce);
+      chip.fixedNonce(NONCE);
       expect(chip.status(0x40, 0x10, 9, genKeyOther)).toBe(0);
-      return H(nonce, [0x40], genKeyOther, SNX, zeros(25), device.x, device.y);
+      return H(NONCE, [0x40], genKeyOther, SNX, zeros(25), device.x, device.y);
     }
     for (const { mode, nibble } of [
       { mode: 3, nibble: 5 },
@@ -411,7 +409,7 @@ describe("Verify", () => {
       digestInTempKey();
       expect(chip.status(0x45, mode, 9, signed(message, authority), other)).toBe(0);
       expect(chip.memory.slots[9]![0]! >> 4).toBe(nibble);
-      chip.fixedNonce(nonce);
+      chip.fixedNonce(NONCE);
       expect(chip.status(0x45, 0, 9, zeros(64))).toBe(nibble === 5 ? 1 : 0x0f);
     }
   });
@@ -421,14 +419,14 @@ describe("encrypted Read, Write and PrivWrite", () => {
   const setup = {
     slots: {
       2: { slotConfig: 0x43c3, keyConfig: KEY.SECRET, content: otherKey },
-      3: { keyConfig: KEY.SECRET, content: key },
+      3: { keyConfig: KEY.SECRET, content: SECRET },
       7: { slotConfig: 0x4301, keyConfig: KEY.ECC_PRIVATE },
     },
   };
   function sessionKey(chip: ReturnType<typeof bench>): Uint8Array {
     const tempKey = chip.randomNonce();
     expect(chip.status(0x15, 2, 3)).toBe(0);
-    return H(key, [0x15, 2, 3, 0], SNX, zeros(25), tempKey);
+    return H(SECRET, [0x15, 2, 3, 0], SNX, zeros(25), tempKey);
   }
 
   test("Read", () => {
@@ -491,7 +489,7 @@ describe("SHA", () => {
     const { createHash } = await import("node:crypto");
     const message = pattern(length, 9);
     for (const model of ["508a", "608a"] as const) {
-      const chip = bench({ model, slots: { 3: { keyConfig: KEY.SECRET, content: key } } });
+      const chip = bench({ model, slots: { 3: { keyConfig: KEY.SECRET, content: SECRET } } });
       const run = (start: () => number, endMode: number) => {
         expect(start()).toBe(0);
         let at = 0;
@@ -499,7 +497,7 @@ describe("SHA", () => {
         return hex(chip.command(0x47, endMode, length - at, message.subarray(at)));
       };
       expect(run(() => chip.status(0x47, 0, 0), 2)).toBe(createHash("sha256").update(message).digest("hex"));
-      const expected = createHmac("sha256", key).update(message).digest("hex");
+      const expected = createHmac("sha256", SECRET).update(message).digest("hex");
       expect(run(() => chip.status(0x47, 4, 3), model === "508a" ? 5 : 2)).toBe(expected);
     }
   });
@@ -561,23 +559,23 @@ describe("608", () => {
     const chip = bench({
       model,
       config: { ...IO, 72: 9, 73: 0x69, 74: 0x76 },
-      slots: { 3: { keyConfig: KEY.SECRET, content: key }, 5: { keyConfig: KEY.SECRET } },
+      slots: { 3: { keyConfig: KEY.SECRET, content: SECRET }, 5: { keyConfig: KEY.SECRET } },
     });
     const message = pattern(20, 0x40);
     const hmac = (k: Uint8Array, m: Uint8Array) => hex(createHmac("sha256", k).update(m).digest());
-    expect(hex(chip.command(0x56, 0x52, 3, details(2, message), message))).toBe(hmac(key, message));
+    expect(hex(chip.command(0x56, 0x52, 3, details(2, message), message))).toBe(hmac(SECRET, message));
     chip.status(0x16, 0x83, 0, otherKey);
     expect(hex(chip.command(0x56, 0x53, 0, details(2, message), message))).toBe(hmac(otherKey, message));
-    chip.fixedNonce(nonce);
-    expect(hex(chip.command(0x56, 0x50, 0, Uint8Array.of(5, 0, 0, 32)))).toBe(hmac(zeros(32), nonce));
+    chip.fixedNonce(NONCE);
+    expect(hex(chip.command(0x56, 0x50, 0, Uint8Array.of(5, 0, 0, 32)))).toBe(hmac(zeros(32), NONCE));
     const withIv = pattern(20, 0x40);
     expect(chip.status(0x56, 0x52, 3, details(3, withIv), withIv)).toBe(0x0f);
     withIv.set([0x69, 0x76], 9);
-    expect(hex(chip.command(0x56, 0x52, 3, details(3, withIv), withIv))).toBe(hmac(key, withIv));
+    expect(hex(chip.command(0x56, 0x52, 3, details(3, withIv), withIv))).toBe(hmac(SECRET, withIv));
     expect(chip.status(0x56, 0x4a, 0x0503, details(2, message), message)).toBe(0);
-    expect(hex(chip.memory.slots[5]!.slice(0, 32))).toBe(hmac(key, message));
+    expect(hex(chip.memory.slots[5]!.slice(0, 32))).toBe(hmac(SECRET, message));
     expect(chip.status(0x56, 0x42, 3, details(2, message), message)).toBe(0);
-    expect(tempKeyShown(chip, 1)).toBe(macOf(Buffer.from(hmac(key, message), "hex"), 1));
+    expect(tempKeyShown(chip, 1)).toBe(macOf(Buffer.from(hmac(SECRET, message), "hex"), 1));
   });
 
   test("AES encrypts and decrypts with a block of the slot; GFM multiplies as GCM does", () => {

@@ -156,3 +156,15 @@ export const KEY = {
   REQ_AUTH: 0x80,
   LOCKABLE: 0x20,
 } as const;
+
+export const REFUSED = 0x0f;
+export const STAGES: readonly Stage[] = ["open", "configured", "locked"];
+/** SN[8] ‖ SN[0:1]. */
+export const SNX: readonly number[] = [0xee, 0x01, 0x23];
+/** The secret of the slot under test. */
+export const SECRET = pattern(32, 0x11);
+export const NONCE = pattern(32, 0x91);
+
+export function zeros(length: number): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(length);
+}
