@@ -1,4 +1,4 @@
-import { realpathSync } from "node:fs";
+import { existsSync, realpathSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { ERROR_CODES, ThornkeyError } from "../../errors.ts";
@@ -103,4 +103,10 @@ async function main(): Promise<void> {
   }
 }
 
-if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) await main();
+/** Whether this file is what was started, and not imported. */
+function isEntry(): boolean {
+  const script = process.argv[1];
+  return script !== undefined && existsSync(script) && realpathSync(script) === fileURLToPath(import.meta.url);
+}
+
+if (isEntry()) await main();

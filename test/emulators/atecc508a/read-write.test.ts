@@ -150,6 +150,23 @@ describe("Write", () => {
     expect(configured.memory.slots[9]![0]).toBe(0x50);
   });
 
+  test("a NoMac key does not encrypt", () => {
+    for (const noMac of [0, 0x10]) {
+      const slots = {
+        1: { slotConfig: 0x4000, keyConfig: KEY.SECRET },
+        0: { slotConfig: noMac, keyConfig: KEY.SECRET, content: SECRET },
+      };
+      const host = bench({ slots });
+      host.fixedNonce(NONCE);
+      // The same four bytes that the chip hashes for a slot without NoMac.
+      expect(host.status(0x15, 2, 0, noMac ? Uint8Array.of(0x15, 2, 0, 0) : zeros(0))).toBe(0);
+      const session = H(SECRET, [0x15, 2, 0, 0], SNX, zeros(25), NONCE);
+      const mac = H(session, [0x12, 0x82, 8, 0], SNX, zeros(25), block);
+      const cipher = block.map((byte, i) => byte ^ session[i]!);
+      expect(host.status(0x12, 0x82, 1 << 3, cipher, mac)).toBe(noMac ? REFUSED : 0);
+    }
+  });
+
   test("the last block of a slot takes 32 bytes and keeps what fits", () => {
     const host = bench({ slots: { 1: { keyConfig: KEY.SECRET } } });
     expect(host.status(0x12, 0x82, 0x0108, block)).toBe(0);
