@@ -276,6 +276,31 @@ const FINER: readonly Mutant[] = [
     "const source = param2 === TEMP_KEY_AS_RAND_OUT ? state.tempKey.sourceFlag : 0;",
     "const source = 0;",
   ]),
+  one("busy-acknowledges", "the chip acknowledges while it works on a command", [
+    "chip.ts",
+    '(timing === "none" || clock.now() >= busyUntil);',
+    "busyUntil >= 0;",
+  ]),
+  one("no-watchdog", "the chip never falls asleep by itself", [
+    "chip.ts",
+    "clock.now() >= wokenAt + watchdogTime(memory, timing)) sleep();",
+    "false) sleep();",
+  ]),
+  one("watchdog-not-foreseen", "a command is begun that the watchdog will cut short", [
+    "chip.ts",
+    "if (end >= wokenAt + watchdogTime(memory, timing)) return STATUS.WATCHDOG;",
+    "",
+  ]),
+  one("read-pointer-resets", "each read starts at the first byte of the answer", [
+    "chip.ts",
+    "position = Math.min(position + length, output.length);",
+    "",
+  ]),
+  one("lock-not-stored", "a lock is in force, but not in the file", [
+    "memory.ts",
+    "const word = memory.config.slice(start, start + WORD);",
+    "const word = memory.config.subarray(start, start + WORD);",
+  ]),
 ];
 
 function one(name: string, defect: string, [file, find, replace]: readonly [string, string, string]): Mutant {

@@ -11,13 +11,14 @@ import {
   updateExtra,
   writeMatrix,
 } from "./rules/matrix-memory.ts";
-import { memoryCommands } from "./rules/storage.ts";
+import { oneWayCommands } from "./rules/one-way.ts";
+import { storageCommands } from "./rules/storage.ts";
 import { tally } from "./rules/tally.ts";
 
 const model: Model = "508a";
 
 describe("ATECC508A: memory is read, written and locked as the policy says", () => {
-  const { matrix } = tally("memory of the 508A", 8_000, memoryCommands);
+  const { matrix } = tally("memory of the 508A", 8_000, [...storageCommands, ...oneWayCommands]);
 
   it("Read", () => matrix("Read", (random) => readMatrix(random, model)));
   it("Read and Write at every address", () => matrix("addresses", (random) => addresses(random, model)));

@@ -55,6 +55,7 @@ export const SLOT_SIZES: readonly number[] = Array.from({ length: 16 }, (_, slot
 
 /** Offsets in the config zone. */
 export const AT = {
+  aesEnable: 13,
   otpMode: 18,
   countMatch: 18,
   slotConfig: 20,

@@ -3,8 +3,9 @@ import { publicKeyOf } from "./curve.ts";
 import { STAGES } from "./matrix-secrets.ts";
 import { noisySlot, YES_NO } from "./noise.ts";
 import { product, type Random } from "./random.ts";
-import { hostKey, KEY_SLOT, type Setup } from "./setup.ts";
+import { AUTH_SLOT, hostKey, KEY_SLOT, type Setup } from "./setup.ts";
 import {
+  AUTHORISATION,
   checkMac,
   deriveKey,
   genDig,
@@ -130,5 +131,41 @@ export function* genKey608(random: Random): Generator<Case> {
   })) {
     const setup: Setup = { model: "608a", stage, slots: { 2: noisySlot(random, {}, {}) } };
     yield { setup, prelude: [nonceRandom], step: plain(0x40, mode, param2, random.bytes(length)) };
+  }
+}
+
+/** AES with the key of a slot. */
+export function* aes608(random: Random): Generator<Case> {
+  for (const { mode, stage, keyType, isPrivate, reqAuth, auth, aesEnable, limitedUse, count } of product({
+    mode: [0x00, 0x01, 0x40, 0xc1, 0x02, 0x08],
+    stage: STAGES,
+    keyType: [6, 6, 4, 7],
+    isPrivate: YES_NO,
+    reqAuth: YES_NO,
+    auth: [[], AUTHORISATION["auth right"] ?? [], AUTHORISATION["auth with another key"] ?? []],
+    aesEnable: [1, 0xfe],
+    limitedUse: YES_NO,
+    count: [31, 32],
+  })) {
+    if (random.chance(stage === "locked" ? 0.4 : 0.8)) continue;
+    const slot = random.pick([2, 9, 15]);
+    const key = noisySlot(random, { limitedUse }, { keyType, private: isPrivate, reqAuth, authKey: AUTH_SLOT });
+    const limit = Uint8Array.of(32, 0, 0, 0, 32, 0, 0, 0);
+    const slots = { [slot]: key, 10: noisySlot(random, {}, {}, { content: limit }) };
+    const setup: Setup = { model: "608a", stage, slots, aesEnable, byte18: 0xa1, counters: [count, 0] };
+    yield { setup, prelude: [...auth, nonceRandom], step: plain(0x51, mode, slot, value.subarray(0, 16)) };
+  }
+}
+
+/** SelfTest by its bits, SecureBoot on a chip that is not set up for it. */
+export function* selfTestAndSecureBoot(random: Random): Generator<Case> {
+  for (const { mode, stage, opcode } of product({
+    mode: Array.from({ length: 256 }, (_, at) => at),
+    stage: STAGES,
+    opcode: [0x77, 0x80],
+  })) {
+    const data = opcode === 0x77 ? 0 : random.pick([0, 32, 96, 64]);
+    const setup: Setup = { model: "608a", stage, slots: { 2: noisySlot(random, {}, {}) } };
+    yield { setup, prelude: [nonceRandom], step: plain(opcode, mode, 0, random.bytes(data)) };
   }
 }

@@ -250,15 +250,16 @@ export function* counters(random: Random, model: Model): Generator<Case> {
 }
 
 export function* updateExtra(random: Random, model: Model): Generator<Case> {
-  for (const { mode, param2, stage, userExtra, selector } of product({
+  for (const { mode, param2, stage, userExtra, selector, limitedUse, lastKeyUse } of product({
     mode: [0, 1, 2, 3],
-    param2: [0, 1, 14, 15, 16, 255, 256],
+    param2: [0, 14, 15, 16, 255, 256],
     stage: STAGES,
-    userExtra: [0, 1, 0xff],
+    userExtra: [0, 0xff],
+    lastKeyUse: [new Uint8Array(16), new Uint8Array(16).fill(0xff), random.bytes(16)],
+    limitedUse: YES_NO,
     selector: [0, 0x80],
   })) {
-    const limited = noisySlot(random, { limitedUse: random.chance(0.7) }, {});
-    const lastKeyUse = random.pick([new Uint8Array(16), new Uint8Array(16).fill(0xff), random.bytes(16)]);
+    const limited = noisySlot(random, { limitedUse }, {});
     const setup: Setup = { model, stage, userExtra, selector, lastKeyUse, slots: { 14: limited, 15: limited } };
     yield { setup, prelude: [nonceFixed()], step: plain(0x20, mode, param2) };
   }

@@ -37,7 +37,6 @@ const SHAPES: readonly Shape[] = [
   { opcode: 0x47, lengths: [0, 64], params: [0, 64, 15, 16] },
 ];
 
-/** Commands of the 608 that these rules do not describe further. */
 const ONLY_608 = [0x51, 0x56, 0x77, 0x80];
 
 export function* parameters(random: Random, model: Model): Generator<Case> {

@@ -13,6 +13,8 @@ export interface Setup {
   readonly byte18?: number;
   readonly lastKeyUse?: Uint8Array;
   readonly counters?: readonly [number, number];
+  /** 608: config byte 13; 1 when not given. */
+  readonly aesEnable?: number;
   readonly userExtra?: number;
   readonly selector?: number;
 }
@@ -136,7 +138,7 @@ function configOf(setup: Setup, slots: readonly SlotSetup[]): Uint8Array {
   config.set(u8(0x01, 0x23, 0x4a, 0x5b));
   config.set(setup.model === "508a" ? u8(0, 0, 0x50, 0) : u8(0, 0, 0x60, 0x02), 4);
   config.set(u8(0x6c, 0x7d, 0x8e, 0x9f, 0xee), 8);
-  config.set(u8(setup.model === "608a" ? 1 : 0, 1, 0, 0xc0, 0), 13);
+  config.set(u8(setup.model === "608a" ? (setup.aesEnable ?? 1) : 0, 1, 0, 0xc0, 0), 13);
   config[AT.otpMode] = setup.byte18 ?? (setup.model === "508a" ? 0xaa : 0);
   for (const [slot, { slotConfig, keyConfig }] of slots.entries()) {
     config.set(u16(slotConfig), AT.slotConfig + 2 * slot);

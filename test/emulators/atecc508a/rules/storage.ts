@@ -1,6 +1,4 @@
-import { concat, equal, xor } from "../../../../src/bytes/bytes.ts";
-import { crc16 } from "../../../../src/bytes/crc16.ts";
-import { counterValue, LAST_COUNT, setCounter } from "./counters.ts";
+import { equal, xor } from "../../../../src/bytes/bytes.ts";
 import { isScalar, scalarIn } from "./curve.ts";
 import {
   AT,
@@ -10,11 +8,10 @@ import {
   SLOT_SIZES,
   slotBytes,
   slotConfigOf,
-  slotLocked,
   stageOf,
   WRITE_CONFIG_BIT_14,
 } from "./device.ts";
-import { privWriteMac, privWriteStream, u16, writeMac } from "./digests.ts";
+import { privWriteMac, privWriteStream, writeMac } from "./digests.ts";
 import {
   eccPrivate,
   isGenDigOf,
@@ -26,10 +23,9 @@ import {
   tempKeyOfWriteKey,
   unvalidate,
 } from "./gates.ts";
-import { takeLastKeyUse } from "./limited-use.ts";
 import { always, BOTH, bytes, type Command, OK, type Rules, status, when } from "./rules.ts";
 
-/** Commands on memory: Read, Write, PrivWrite, Lock, Counter, UpdateExtra. */
+/** Commands on the content of memory: Read, Write, PrivWrite. */
 
 const isWide = ({ mode }: Command): boolean => bit(mode, 7);
 const zoneOf = ({ mode }: Command): number => mode & 0b11;
@@ -255,97 +251,4 @@ const privWrite: Rules = {
   },
 };
 
-const lockSlot = ({ mode }: Command): number => (mode >> 2) & 15;
-const summaryOf = (zone: number, device: Device): number =>
-  crc16(zone === 0 ? device.config : concat(...device.slots, device.otp));
-
-const lock: Rules = {
-  name: "Lock",
-  opcode: 0x17,
-  models: BOTH,
-  accepts: (command) =>
-    !bit(command.mode, 6) &&
-    zoneOf(command) !== 3 &&
-    (inData(command) || lockSlot(command) === 0) &&
-    command.data.length === 0,
-  conditions: [
-    ...when(inConfig, { rule: "Lock config: open", holds: inStage("open") }),
-    ...when(inOtp, { rule: "Lock data: configured", holds: inStage("configured") }),
-    ...when((command) => !inData(command) && !bit(command.mode, 7), {
-      rule: "Lock: summary right",
-      holds: (command, device) => command.param2 === summaryOf(zoneOf(command), device),
-    }),
-    ...when(
-      inData,
-      { ...notOpen, rule: "Lock slot: not open" },
-      { rule: "Lockable", holds: (command, device) => keyConfigOf(device, lockSlot(command)).lockable },
-      { rule: "slot not locked yet", holds: (command, device) => !slotLocked(device, lockSlot(command)) },
-    ),
-  ],
-  perform: (command, device) => {
-    const slot = lockSlot(command);
-    if (inConfig(command)) device.config[AT.lockConfig] = 0;
-    else if (inOtp(command)) device.config[AT.lockValue] = 0;
-    else device.config[AT.slotLocked + (slot >> 3)]! &= ~(1 << (slot & 7));
-    return status(OK);
-  },
-};
-
-const isIncrement = ({ mode }: Command): boolean => mode === 1;
-const counterOf = ({ param2 }: Command): 0 | 1 => (param2 === 0 ? 0 : 1);
-
-const counter: Rules = {
-  name: "Counter",
-  opcode: 0x24,
-  models: BOTH,
-  accepts: ({ mode, param2, data }) => mode < 2 && param2 < 2 && data.length === 0,
-  conditions: when(
-    isIncrement,
-    { ...notOpen, rule: "Counter increment: not while open" },
-    {
-      rule: "Counter below 2097151",
-      holds: (command, device) => counterValue(device.config, counterOf(command)) < LAST_COUNT,
-    },
-  ),
-  perform: (command, device) => {
-    const value = counterValue(device.config, counterOf(command)) + (isIncrement(command) ? 1 : 0);
-    if (isIncrement(command)) setCounter(device.config, counterOf(command), value);
-    return bytes(concat(u16(value & 0xffff), u16(value >>> 16)));
-  },
-};
-
-const decrements = ({ mode }: Command): boolean => mode === 2;
-const extraByte = ({ mode }: Command): number => (mode === 0 ? AT.userExtra : AT.selector);
-
-const updateExtra: Rules = {
-  name: "UpdateExtra",
-  opcode: 0x20,
-  models: BOTH,
-  accepts: ({ mode, param2, data }, { model }) =>
-    data.length === 0 && (mode < 2 ? param2 < 256 : mode === 2 && model === "508a" && param2 < 16),
-  conditions: [
-    ...when((command) => !decrements(command), {
-      rule: "UpdateExtra: open, or the byte is 0",
-      holds: (command, device) => stageOf(device) === "open" || device.config[extraByte(command)] === 0,
-    }),
-    ...when(
-      decrements,
-      { ...notOpen, rule: "UpdateExtra 2: not open" },
-      {
-        rule: "UpdateExtra 2: slot 15 with LimitedUse",
-        holds: ({ param2 }, d) => param2 === 15 && slotConfigOf(d, 15).limitedUse,
-      },
-      {
-        rule: "LimitedUse: uses left",
-        holds: (_, device) => device.config.subarray(AT.lastKeyUse, AT.lastKeyUse + 16).some((byte) => byte !== 0),
-      },
-    ),
-  ],
-  perform: (command, device) => {
-    if (decrements(command)) takeLastKeyUse(device);
-    else device.config[extraByte(command)] = command.param2;
-    return status(OK);
-  },
-};
-
-export const memoryCommands: readonly Rules[] = [read, write, privWrite, lock, counter, updateExtra];
+export const storageCommands: readonly Rules[] = [read, write, privWrite];
