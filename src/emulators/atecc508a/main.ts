@@ -4,7 +4,7 @@ import { parseArgs } from "node:util";
 import { ERROR_CODES, ThornkeyError } from "../../errors.ts";
 import { createChip, type Model, type Timing } from "./chip.ts";
 import { openMemoryFile } from "./memory-file.ts";
-import { serve } from "./server.ts";
+import { createBusClock, serve } from "./server.ts";
 
 export interface RunOptions {
   /** Path of the Unix socket. */
@@ -27,9 +27,10 @@ export async function run(options: RunOptions): Promise<void> {
   const { timing = "none", model } = options;
   const memory = openMemoryFile(options.memory, model ? { model } : {});
   try {
-    const chip = createChip({ model: memory.model, memory, timing });
+    const clock = createBusClock();
+    const chip = createChip({ model: memory.model, memory, timing, clock });
     const end = ended(options.untilStdinCloses ?? false);
-    const server = await serve(chip, options.socket, { timing });
+    const server = await serve(chip, options.socket, { timing, clock });
     process.stderr.write(`An emulated secure element: its keys are in ${options.memory}, and nothing protects them.\n`);
     process.stdout.write("ready\n");
     await end;

@@ -2,7 +2,7 @@ import { chmodSync, lstatSync, unlinkSync } from "node:fs";
 import { connect, createServer, type Socket } from "node:net";
 import { concat } from "../../bytes/bytes.ts";
 import { ThornkeyError } from "../../errors.ts";
-import type { Chip } from "./chip.ts";
+import type { Chip, Clock } from "./chip.ts";
 import { ACK, FrameParser, NACK, readReply, type Transaction } from "./frames.ts";
 import { busTime, NACK_TIME_MS, type Timing } from "./timing.ts";
 
@@ -10,6 +10,8 @@ import { busTime, NACK_TIME_MS, type Timing } from "./timing.ts";
  * Offers the chip's bus on a Unix stream socket, to any number of connections. Transactions never overlap, as each is
  * carried out in one go.
  *
+ * @param options.clock the clock the chip was made with; without it the chip works when the bytes have arrived, and the
+ * reply is later by what that takes
  * @param options.timing other than `none` gives each transaction the time it takes on a 100 kHz bus; the process does
  * nothing else meanwhile
  * @throws ThornkeyError `FAILED` when something else is at `socketPath`
@@ -17,10 +19,12 @@ import { busTime, NACK_TIME_MS, type Timing } from "./timing.ts";
 export async function serve(
   chip: Chip,
   socketPath: string,
-  options: { timing?: Timing } = {},
+  options: { timing?: Timing; clock?: BusClock } = {},
 ): Promise<{ close(): Promise<void> }> {
   const timed = (options.timing ?? "none") !== "none";
-  const transact = timed ? onBus(chip) : (transaction: Transaction) => atOnce(chip, transaction);
+  const transact = timed
+    ? onBus(chip, options.clock ?? createBusClock())
+    : (transaction: Transaction) => atOnce(chip, transaction);
   const attention = createAttention();
   const connections = new Set<Socket>();
   await makeRoom(socketPath);
@@ -69,23 +73,54 @@ function atOnce(chip: Chip, transaction: Transaction): Uint8Array {
   return bytes ? readReply(bytes) : NACK;
 }
 
+/** The clock of a chip on a timed bus. */
+export interface BusClock extends Clock {
+  /** Runs `act` as if it were `time` already: the chip works while the bytes are still on the wire. */
+  at<Result>(time: number, act: () => Result): Result;
+}
+
+export function createBusClock(): BusClock {
+  let pretended: number | undefined;
+  return {
+    now: () => pretended ?? performance.now(),
+    at(time, act) {
+      pretended = time;
+      try {
+        return act();
+      } finally {
+        pretended = undefined;
+      }
+    },
+  };
+}
+
+/** For a chip whose clock is not ours to set. */
+const LATE: BusClock = {
+  now: () => performance.now(),
+  at(time, act) {
+    waitUntil(time);
+    return act();
+  },
+};
+
 /** The address is acknowledged, or not, at the start; what is written takes effect with STOP. */
-function onBus(chip: Chip): (transaction: Transaction) => Uint8Array {
+function onBus(chip: Chip, clock: BusClock): (transaction: Transaction) => Uint8Array {
   return (transaction) => {
-    const start = performance.now();
+    const start = clock.now();
     const { address } = transaction;
     const length = transaction.kind === "write" ? transaction.bytes.length : transaction.length;
     const acknowledged = chip.read(address, 0) !== undefined;
     const isGeneralCall = transaction.kind === "write" && address === 0;
     const end = start + (acknowledged ? busTime(length) : NACK_TIME_MS);
-    if (transaction.kind === "write") {
-      waitUntil(end);
-      if (!acknowledged && !isGeneralCall) return NACK;
-      return chip.write(address, transaction.bytes) ? ACK : NACK;
+    let reply: Uint8Array = NACK;
+    if (transaction.kind === "read") {
+      const bytes = chip.read(address, length);
+      if (bytes) reply = readReply(bytes);
+    } else if (acknowledged || isGeneralCall) {
+      if (clock.at(end, () => chip.write(address, transaction.bytes))) reply = ACK;
     }
-    const bytes = chip.read(address, length);
     waitUntil(end);
-    return bytes ? readReply(bytes) : NACK;
+    return reply;
   };
 }
 
