@@ -1,8 +1,17 @@
+import { DRIVER } from "./driver-mutants.ts";
+
+/** Where defects are made, and the tests that ought to notice them. */
+export const ROOMS = {
+  emulator: { source: "src/emulators/atecc508a", tests: ["test/emulators"] },
+  driver: { source: "src/roots/atecc", tests: ["test/roots", "test/faults"] },
+} as const;
+
 /**
- * Defects that somebody could make in the emulated chip. Each is the emulator with one rule wrong; a test that fails
+ * Defects that somebody could make in the emulated chip or in its driver. Each has one rule wrong; a test that fails
  * shows that the rule is tested.
  */
 export interface Mutant {
+  readonly room: keyof typeof ROOMS;
   readonly name: string;
   readonly defect: string;
   readonly changes: readonly Change[];
@@ -10,7 +19,7 @@ export interface Mutant {
 
 /** One replacement of source text. `find` must be there exactly once. */
 export interface Change {
-  /** Under src/emulators/atecc508a. */
+  /** Under the source of the room. */
   readonly file: string;
   readonly find: string;
   readonly replace: string;
@@ -22,7 +31,7 @@ const noReqRandom = change("gates.ts", "!policy.reqRandom ||", "true ||");
 const noReqAuth = change("gates.ts", "!policy.reqAuth ||", "true ||");
 
 /** The eleven defects that the tests were asked to find. */
-const ASKED: readonly Mutant[] = [
+const ASKED: readonly Omit<Mutant, "room">[] = [
   {
     name: "no-policy",
     defect: "no policy check is made at all",
@@ -101,7 +110,7 @@ const ASKED: readonly Mutant[] = [
 ];
 
 /** One rule at a time, where the ones above break many at once. */
-const FINER: readonly Mutant[] = [
+const FINER: readonly Omit<Mutant, "room">[] = [
   { name: "req-random-ignored", defect: "ReqRandom is ignored", changes: [noReqRandom] },
   { name: "req-auth-ignored", defect: "ReqAuth is ignored", changes: [noReqAuth] },
   one("req-random-any-message", "ReqRandom is content with a TempKey that is not in the message", [
@@ -303,8 +312,11 @@ const FINER: readonly Mutant[] = [
   ]),
 ];
 
-function one(name: string, defect: string, [file, find, replace]: readonly [string, string, string]): Mutant {
+function one(name: string, defect: string, [file, find, replace]: readonly [string, string, string]) {
   return { name, defect, changes: [change(file, find, replace)] };
 }
 
-export const MUTANTS: readonly Mutant[] = [...ASKED, ...FINER];
+export const MUTANTS: readonly Mutant[] = [
+  ...[...ASKED, ...FINER].map((mutant) => ({ room: "emulator" as const, ...mutant })),
+  ...DRIVER,
+];

@@ -3,10 +3,10 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { cp, readFile, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { MUTANTS, type Mutant } from "./mutants.ts";
+import { MUTANTS, type Mutant, ROOMS } from "./mutants.ts";
 
 /**
- * Runs the tests of the emulated chip against copies of the project with one defect each, and prints which tests notice
+ * Runs the tests of the emulated chip and of its driver against copies of the project with one defect each, and prints which tests notice
  * which defect. It fails when one is not noticed, when a defect no longer fits the source, or when the tests fail without
  * any defect.
  *
@@ -17,8 +17,6 @@ import { MUTANTS, type Mutant } from "./mutants.ts";
 
 const PROJECT = join(import.meta.dirname, "../..");
 const COPIED = ["src", "test", "vitest.config.ts", "package.json", "tsconfig.json"];
-const CHIP = "src/emulators/atecc508a";
-const TESTS = "test/emulators";
 const AT_ONCE = 2;
 
 /** What most defects are seen by: a part of the refusals, and nothing that starts processes. */
@@ -57,7 +55,11 @@ process.on("exit", () => {
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => process.exit(1));
 
 await checkThatAllFit();
-const sound = await runTests(copies[0] ?? PROJECT, QUICK);
+const sound = await runTests(
+  copies[0] ?? PROJECT,
+  Object.values(ROOMS).flatMap(({ tests }) => tests),
+  QUICK,
+);
 if (sound.failed.length > 0 || sound.passed === 0) fail(`without a defect: ${sound.failed.join("; ") || "no tests"}`);
 console.log(`without a defect: ${sound.passed} tests pass\n`);
 
@@ -73,8 +75,9 @@ if (survivors.length > 0) fail(`not noticed: ${survivors.join(", ")}`);
 
 async function judge(mutant: Mutant, copy: string): Promise<void> {
   const restore = await apply(mutant, copy);
-  let outcome = await runTests(copy, QUICK);
-  if (outcome.failed.length === 0) outcome = await runTests(copy, WHOLE);
+  const { tests } = ROOMS[mutant.room];
+  let outcome = await runTests(copy, tests, QUICK);
+  if (outcome.failed.length === 0) outcome = await runTests(copy, tests, WHOLE);
   await restore();
   if (outcome.failed.length === 0) survivors.push(mutant.name);
   const by = outcome.failed.map((test) => `    ${test}`);
@@ -85,7 +88,7 @@ async function judge(mutant: Mutant, copy: string): Promise<void> {
 async function apply(mutant: Mutant, copy: string): Promise<() => Promise<void>> {
   const before = new Map<string, string>();
   for (const { file, find, replace } of mutant.changes) {
-    const path = join(copy, CHIP, file);
+    const path = join(copy, ROOMS[mutant.room].source, file);
     const text = await readFile(path, "utf8");
     if (!before.has(path)) before.set(path, text);
     await writeFile(
@@ -101,9 +104,9 @@ async function apply(mutant: Mutant, copy: string): Promise<() => Promise<void>>
 /** A defect that no longer fits would otherwise pass as one that is not there. */
 async function checkThatAllFit(): Promise<void> {
   const misfits: string[] = [];
-  for (const { name, changes } of queue) {
+  for (const { name, room, changes } of queue) {
     for (const { file, find } of changes) {
-      const times = (await readFile(join(PROJECT, CHIP, file), "utf8")).split(find).length - 1;
+      const times = (await readFile(join(PROJECT, ROOMS[room].source, file), "utf8")).split(find).length - 1;
       if (times !== 1) misfits.push(`${name}: found ${times} times in ${file}: ${find.trim()}`);
     }
   }
@@ -117,12 +120,12 @@ async function copyOfProject(): Promise<string> {
   return copy;
 }
 
-async function runTests(copy: string, { share, options }: Run): Promise<Outcome> {
+async function runTests(copy: string, tests: readonly string[], { share, options }: Run): Promise<Outcome> {
   const report = join(copy, "report.json");
   rmSync(report, { force: true });
   const vitest = join(copy, "node_modules/vitest/vitest.mjs");
   // A slow machine must not look like a test that has noticed something; what hangs is ended below.
-  const always = ["run", TESTS, "--maxWorkers=1", "--testTimeout=0", "--reporter=json", `--outputFile=${report}`];
+  const always = ["run", ...tests, "--maxWorkers=1", "--testTimeout=0", "--reporter=json", `--outputFile=${report}`];
   const child = spawn(process.execPath, [vitest, ...always, ...options], {
     cwd: copy,
     env: { ...process.env, REFUSALS_SHARE: share },

@@ -22,9 +22,7 @@ export async function serve(
   options: { timing?: Timing; clock?: BusClock } = {},
 ): Promise<{ close(): Promise<void> }> {
   const timed = (options.timing ?? "none") !== "none";
-  const transact = timed
-    ? onBus(chip, options.clock ?? createBusClock())
-    : (transaction: Transaction) => atOnce(chip, transaction);
+  const transact = timed ? onBus(chip, options.clock ?? LATE) : (transaction: Transaction) => atOnce(chip, transaction);
   const attention = createAttention();
   const connections = new Set<Socket>();
   await makeRoom(socketPath);

@@ -20,7 +20,7 @@ import {
 } from "../../../src/roots/atecc/commands.ts";
 import { incrementCounter, lockConfig, lockData, readConfig } from "../../../src/roots/atecc/conversations.ts";
 import { longestRun } from "../../../src/roots/atecc/device.ts";
-import { type Laboratory, laboratory, opcodesOf, wakesOf } from "./in-process.ts";
+import { type Laboratory, laboratory, opcodesOf, type Transaction, wakesOf } from "./in-process.ts";
 
 const OPCODE = { Info: 0x30, Counter: 0x24, Sign: 0x41, Nonce: 0x16, Read: 0x02 };
 
@@ -61,6 +61,9 @@ function altering(alter: (bytes: Uint8Array) => Uint8Array) {
   return (bus: I2cBus): I2cBus => ({ ...bus, write: (address, bytes) => bus.write(address, alter(bytes)) });
 }
 
+/** The chip's answer that the watchdog would end the command. */
+const isCutShort = ({ kind, bytes }: Transaction) => kind === "read" && bytes[0] === 4 && bytes[1] === 0xee;
+
 const isRead = (bytes: Uint8Array) => bytes[2] === OPCODE.Counter && bytes[3] === 0;
 
 describe("the driver", () => {
@@ -70,9 +73,22 @@ describe("the driver", () => {
     for (let n = 0; n < 100; n++) await chip.run(NonceFixed(new Uint8Array(32).fill(n)), SignExternal(0));
     const seconds = (lab.transactions.at(-1)?.at ?? 0) - (lab.transactions[0]?.at ?? 0);
     expect(opcodesOf(lab.transactions).filter((opcode) => opcode === OPCODE.Sign)).toHaveLength(100);
+    expect(lab.transactions.filter(isCutShort)).toEqual([]);
     // One wake for each 0.65 s less the longest pair of commands.
     expect(wakesOf(lab.transactions)).toBeLessThanOrEqual(Math.ceil(seconds / 500));
     expect(wakesOf(lab.transactions)).toBeGreaterThanOrEqual(Math.floor(seconds / 700));
+  });
+
+  it("restarts the watchdog inside a list that is longer than it, and no command is cut short", async () => {
+    const lab = laboratory();
+    const chip = await locked(lab);
+    const pairs = Array.from({ length: 30 }, (_, n) => [
+      NonceFixed(new Uint8Array(32).fill(n)),
+      SignExternal(0),
+    ]).flat();
+    await chip.run(...pairs);
+    expect(wakesOf(lab.transactions)).toBeGreaterThanOrEqual(2);
+    expect(lab.transactions.filter(isCutShort)).toEqual([]);
   });
 
   it("takes each answer in one transaction, and asks a real chip not long before it is ready", async () => {
@@ -192,6 +208,18 @@ describe("the driver", () => {
     expect([idles, conversations]).toEqual([2, 2]);
   });
 
+  it("begins a conversation again when the chip slept between two of its lists", async () => {
+    const lab = laboratory();
+    const chip = await locked(lab);
+    let conversations = 0;
+    await chip.exclusive(async ({ run }) => {
+      await run(NonceFixed(new Uint8Array(32).fill(5)));
+      if (++conversations === 1) lab.device.sleep();
+      await run(SignExternal(0));
+    });
+    expect(conversations).toBe(2);
+  });
+
   it("does not lose a digest to a command between two equal answers", async () => {
     let infos = 0;
     const lab = laboratory({
@@ -238,6 +266,30 @@ describe("the driver", () => {
       hint: expect.stringContaining("thornkey chip test"),
     });
     expect(lab.clock.now() - from).toBeLessThanOrEqual(longestRun([Random()]) * 1.2);
+  });
+
+  it("gives up within the deadline on a bus that is stuck for a tenth of a second at every transaction", async () => {
+    const lab = laboratory({
+      through: (bus) => ({
+        write: (address, bytes) => {
+          if (!stuck) return bus.write(address, bytes);
+          lab.clock.advance(100);
+          return false;
+        },
+        read: (address, length) => {
+          if (!stuck) return bus.read(address, length);
+          lab.clock.advance(100);
+          return undefined;
+        },
+        close() {},
+      }),
+    });
+    let stuck = false;
+    const chip = await locked(lab);
+    stuck = true;
+    const from = lab.clock.now();
+    await expect(chip.run(Random())).rejects.toMatchObject({ code: "ROOT_UNAVAILABLE" });
+    expect(lab.clock.now() - from).toBeLessThanOrEqual(longestRun([Random()]) + 1000);
   });
 
   it("begins a pair again when the chip lost power between the two", async () => {

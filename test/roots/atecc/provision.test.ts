@@ -58,6 +58,22 @@ describe.each(["508a", "608a"] as const)("provisioning a blank %s", (model) => {
     }
   });
 
+  it("keeps the keys it has made when it is begun again", async () => {
+    const memory = blank();
+    const scalars = () => [0, 1, 2, 4].map((slot) => Buffer.from(memory.slots[slot]!.subarray(4)).toString("hex"));
+    const chip = await laboratory({ model, memory, timing: "none" }).open();
+    const steps: string[] = [];
+    const interrupted = provision(chip, transport(), (step) => {
+      steps.push(step);
+      if (step.includes("transport key")) throw new Error("interrupted");
+    });
+    await expect(interrupted).rejects.toThrow("interrupted");
+    const made = scalars();
+    expect(new Set(made).size).toBe(4);
+    await provision(chip, transport());
+    expect(scalars()).toEqual(made);
+  });
+
   it("writes what the profile says, and nothing is left unlocked", async () => {
     const lab = laboratory({ model, timing: "none" });
     const chip = await lab.open();
