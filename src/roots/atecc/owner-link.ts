@@ -66,7 +66,9 @@ export class Owner implements DeviceLink {
       const worker = new Worker(new URL(`./owner${import.meta.url.slice(-3)}`, import.meta.url), {
         workerData: this.#location,
       });
-      worker.on("message", (answer: FromOwner) => this.#answered(answer));
+      worker.on("message", (answer: FromOwner) => {
+        if (worker === this.#worker) this.#answered(answer); // else it was given up, and speaks after all
+      });
       worker.on("error", (error) => this.#gone(worker, `its thread failed: ${error.message}`));
       worker.on("exit", () => this.#gone(worker, "its thread ended"));
       for (let holder = 0; holder < this.#holders; holder++) worker.postMessage({ kind: "hold" } satisfies ToOwner);
@@ -118,8 +120,8 @@ function plainStep({ name, param1, param2, data, answer, accepts, repeatable }: 
 
 /** Milliseconds the owner thread may take to end, beyond the command it is at. */
 const CLOSING = 5_000;
-/** Milliseconds beyond its own deadline before a thread counts as stuck. */
-const STUCK = 5_000;
+/** Milliseconds beyond its own deadline before a thread counts as stuck; it may have to be started first. */
+const STUCK = 15_000;
 
 function failureOf(failure: Failure): Error {
   switch (failure.kind) {
