@@ -99,15 +99,17 @@ class OpenChip implements Chip {
   async exclusive<Result>(conversation: (runner: Runner) => Promise<Result>): Promise<Result> {
     this.#mustBeOutside("exclusive");
     while (this.#conversation) await this.#conversation;
-    const over = Promise.withResolvers<void>();
-    this.#conversation = over.promise;
+    let over = () => {};
+    this.#conversation = new Promise((resolve) => {
+      over = resolve;
+    });
     this.#link.hold();
     try {
       return await this.#inside.run(true, () => this.#converse(conversation));
     } finally {
       this.#link.release();
       this.#conversation = undefined;
-      over.resolve();
+      over();
     }
   }
 
