@@ -9,6 +9,12 @@ import { VERSION } from "./version.ts";
 
 const USAGE = 2;
 
+// Whoever read our output has seen enough, as 'head' does.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") process.exit(0);
+  throw error;
+});
+
 const program = new Command("thornkey")
   .description("Hardware-rooted key store for small Linux devices: keys are made in silicon and never leave it")
   .version(VERSION)

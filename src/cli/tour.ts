@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { createPublicKey, randomBytes, verify } from "node:crypto";
+import { rmSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -26,6 +27,10 @@ export function tourCommand(): Command {
     .action((options: { json?: boolean }) => tour(options.json ?? false));
 }
 
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+/** Exit status after Ctrl-C, as shells have it. */
+const INTERRUPTED = 130;
+
 /** One line of the tour: what is claimed, and how it was proved. */
 interface Step {
   readonly claim: string;
@@ -35,6 +40,11 @@ interface Step {
 async function tour(json: boolean): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), "thornkey-tour-"));
   const stage = new TourStage(folder);
+  const interrupted = () => {
+    rmSync(folder, { recursive: true, force: true });
+    process.exit(INTERRUPTED);
+  };
+  for (const signal of SIGNALS) process.once(signal, interrupted);
   const steps: Step[] = [];
   try {
     note("An emulated secure element plays the chip. It is for trying things out, and protects nothing itself.");
@@ -47,6 +57,7 @@ async function tour(json: boolean): Promise<void> {
   } finally {
     await stage.close();
     await rm(folder, { recursive: true, force: true });
+    for (const signal of SIGNALS) process.off(signal, interrupted);
   }
 }
 

@@ -37,7 +37,7 @@ export interface Root {
   /** Signs a statement with the evidence key, which signs nothing else. @param statement SHA-256, 32 bytes */
   certify(statement: Uint8Array): Promise<Certification>;
 
-  /** Destroys one key for ever. */
+  /** Destroys one key for ever. Its handle then names a place with a key nobody knows; give it out no more. */
   destroyKey(handle: KeyHandle): Promise<void>;
 
   /** Destroys everything the root can destroy. What cannot be is named. */

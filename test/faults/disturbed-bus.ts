@@ -12,6 +12,7 @@ export interface Wired {
 /** What can happen to one transaction. */
 export const FAULTS = [
   "nack",
+  "acknowledgement lost",
   "bits flipped",
   "word address flipped",
   "short read",
@@ -55,7 +56,7 @@ export class DisturbedBus implements I2cBus {
     const acknowledged = this.#chip.write(address, sent);
     this.#took(acknowledged ? 1 + bytes.length : 1, true);
     if (fault === "power cut after") this.#chip.powerCut();
-    return acknowledged;
+    return acknowledged && fault !== "acknowledgement lost";
   }
 
   read(address: number, length: number): Uint8Array | undefined {

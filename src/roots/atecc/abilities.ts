@@ -79,8 +79,20 @@ const signDigest: Finder = ({ slotConfig }) =>
 const signInternal: Finder = ({ slotConfig }) =>
   bit("sign internal", (slotConfig.readKey & 2) !== 0, "ReadKey bit 1", "ReadKey bit 1 is clear");
 
-const ecdh: Finder = ({ slotConfig, number }) =>
-  bit(
+/** 608, ChipOptions bits 9:8: whether an ECDH result may be answered in clear. */
+function isEcdhProtected({ bytes }: ChipConfig, model: Model): boolean {
+  return model === "608" && ((bytes[91] ?? 0) & 0x03) !== 0;
+}
+
+const ecdh: Finder = ({ slotConfig, number }, config, model) => {
+  if (slotConfig.readKey & 4 && !(slotConfig.readKey & 8) && isEcdhProtected(config, model)) {
+    return {
+      ability: "ECDH",
+      possible: false,
+      why: "ChipOptions: no result in clear, and encrypted output is not used",
+    };
+  }
+  return bit(
     "ECDH",
     (slotConfig.readKey & 4) !== 0,
     slotConfig.readKey & 8
@@ -88,6 +100,7 @@ const ecdh: Finder = ({ slotConfig, number }) =>
       : "ReadKey bit 2: result on the bus in clear",
     "ReadKey bit 2 is clear",
   );
+};
 
 const publicKey: Finder = ({ keyConfig }) => bit("public key", keyConfig.pubInfo, "PubInfo", "PubInfo is clear");
 

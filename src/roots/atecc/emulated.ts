@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { rmSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -43,7 +44,11 @@ export async function startEmulatedChip(memory: string, options: EmulatorOptions
     { stdio: ["pipe", "pipe", "pipe"], env: { ...process.env, NODE_OPTIONS: "" } },
   );
   const ended = new Promise<void>((resolve) => child.once("close", () => resolve()));
+  // The emulator itself ends when our end of its standard input does.
+  const forget = () => rmSync(folder, { recursive: true, force: true });
+  process.once("exit", forget);
   const close = async () => {
+    process.off("exit", forget);
     child.stdin.end();
     const limit = setTimeout(() => child.kill("SIGKILL"), ENDING);
     await ended;

@@ -12,6 +12,8 @@
  * - The transport key works only after a random nonce (ReqRandom), so that a recorded exchange cannot be replayed. It
  *   must be usable by GenDig for encrypted reads, which NoMac would prevent; its MAC is of another length and shape than
  *   what GenDig hashes.
+ * - It is written once, before the data zone is locked, and never again: whoever could write it, by whichever command,
+ *   could read what leaves encrypted.
  * - No slot in use has ReadKey 0, which would make it the source of CheckMac's copy into TempKey.
  */
 import { equal } from "../../bytes/bytes.ts";
@@ -101,6 +103,7 @@ const PLAIN_KEY: KeyConfig = {
 };
 
 const agreed = storage({ isSecret: true, encryptRead: true, writeConfig: WRITE.never }, { lockable: false });
+const transport = storage({ isSecret: true, writeConfig: WRITE.never }, { reqRandom: true });
 const kept = storage({ isSecret: true, encryptRead: true });
 
 export const PROFILE: readonly ProfileSlot[] = [
@@ -110,11 +113,7 @@ export const PROFILE: readonly ProfileSlot[] = [
   { number: 3, purpose: "result of slot 2", ...agreed },
   { number: 4, purpose: "user key: agree", ...privateKey(READ_KEY.ecdhIntoNext) },
   { number: 5, purpose: "result of slot 4", ...agreed },
-  {
-    number: 6,
-    purpose: "transport key: hides what crosses the bus",
-    ...storage({ isSecret: true }, { reqRandom: true }),
-  },
+  { number: 6, purpose: "transport key: hides what crosses the bus", ...transport },
   { number: 7, purpose: "secret", ...kept },
   { number: 8, purpose: "certificates", ...storage({}) },
   ...SLOTS.userKeys.map((number) => ({ number, purpose: "user key: sign", ...privateKey(READ_KEY.signDigest) })),
@@ -122,8 +121,10 @@ export const PROFILE: readonly ProfileSlot[] = [
   { number: 15, purpose: "certificate, compressed", ...storage({}) },
 ];
 
-/** Slots that hold a private key from the start. User keys are made when somebody asks for one. */
-export const KEYS_AT_PROVISIONING = [SLOTS.identity, SLOTS.evidence, SLOTS.storage, SLOTS.agreement] as const;
+/** Every slot for a private key gets one of its own when the chip is provisioned. */
+export const PRIVATE_KEYS: readonly number[] = PROFILE.filter(({ keyConfig }) => keyConfig.private).map(
+  ({ number }) => number,
+);
 
 /** OTP: the profile's name, so that the chip tells what it was made for. 64 bytes. */
 export function profileOtp(): Uint8Array {

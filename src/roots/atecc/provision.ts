@@ -4,19 +4,11 @@ import { crc16 } from "../../bytes/crc16.ts";
 import type { Secret } from "../../bytes/secret.ts";
 import { ThornkeyError } from "../../errors.ts";
 import type { Chip } from "./chip.ts";
-import { GenKeyCreate, InfoKeyValid, MAC, macMode, NonceRandom } from "./commands.ts";
+import { GenKeyCreate, MAC, macMode, NonceRandom } from "./commands.ts";
 import { type ChipConfig, CONFIG, SLOT_SIZES } from "./config.ts";
 import { lockConfig, lockData, readConfig, slotWrites, type TransportKey, writesOf } from "./conversations.ts";
 import { macOf, nonceTempKey } from "./digests.ts";
-import {
-  hasProfile,
-  KEYS_AT_PROVISIONING,
-  PROFILE_NAME,
-  profileConfig,
-  profileFields,
-  profileOtp,
-  SLOTS,
-} from "./profile.ts";
+import { hasProfile, PRIVATE_KEYS, PROFILE_NAME, profileConfig, profileFields, profileOtp, SLOTS } from "./profile.ts";
 
 /** Where a chip is on its way to the profile. */
 export type ProvisioningStage = "blank" | "configured" | "done" | "foreign";
@@ -46,14 +38,14 @@ export async function provision(chip: Chip, transport: Secret, progress: Progres
     });
   }
   if (provisioningStage(config) === "blank") {
+    mustKeepItsAddress(chip, config);
     progress("writing the configuration");
     await writeConfiguration(chip, config);
     config = await readConfig(chip);
   }
   if (provisioningStage(config) === "configured") {
-    for (const slot of KEYS_AT_PROVISIONING) {
-      const [present] = await chip.run(InfoKeyValid(slot));
-      if (present) continue;
+    // Also where a key is already: until the data zone is locked anybody may have imported one he knows.
+    for (const slot of PRIVATE_KEYS) {
       progress(`making the private key of slot ${slot} inside the chip`);
       await chip.run(GenKeyCreate(slot));
     }
@@ -81,6 +73,16 @@ export async function holdsTransportKey(chip: Chip, key: TransportKey): Promise<
   return timingSafeEqual(expected, answer);
 }
 
+/** The profile uses the address in the configuration; a chip reached by another would be lost half-way. */
+function mustKeepItsAddress(chip: Chip, config: ChipConfig): void {
+  const address = (config.bytes[CONFIG.i2cAddress] ?? 0) >> 1;
+  if (address === chip.location.address) return;
+  const [now, then] = [chip.location.address, address].map((number) => `0x${number.toString(16)}`);
+  throw new ThornkeyError("ROOT_REFUSED", `the chip is at ${now} now and would be at ${then} afterwards`, {
+    hint: "write its I2C_Address (configuration byte 16) first, wake it anew, and provision it there",
+  });
+}
+
 async function writeConfiguration(chip: Chip, config: ChipConfig): Promise<void> {
   const wanted = profileConfig(chip.model, config.bytes);
   for (const { offset, bytes } of profileFields(chip.model, config.bytes)) {
@@ -104,8 +106,9 @@ async function writeContents(chip: Chip, transport: Secret): Promise<void> {
   }
   const padded = new Uint8Array(SLOT_SIZES[SLOTS.transport]);
   transport.use((secret) => padded.set(secret));
-  await chip.run(...slotWrites(SLOTS.transport, padded));
-  padded.fill(0);
+  const writes = slotWrites(SLOTS.transport, padded);
+  await chip.run(...writes);
+  for (const secret of [padded, ...writes.map(({ data }) => data)]) secret.fill(0);
   await chip.run(...writesOf("otp", 0, profileOtp()));
 }
 

@@ -1,5 +1,6 @@
-import { hkdfSync } from "node:crypto";
+import { createECDH, hkdfSync } from "node:crypto";
 import { concat, toHex } from "../../bytes/bytes.ts";
+import { Reader } from "../../bytes/reader.ts";
 import { Secret } from "../../bytes/secret.ts";
 import { ThornkeyError } from "../../errors.ts";
 import { verifyP256Digest } from "../../machine/openssl.ts";
@@ -16,6 +17,7 @@ import type {
   RootDescription,
   ZeroizeReport,
 } from "../root.ts";
+import { holdingOf } from "./abilities.ts";
 import { type Chip, openChip } from "./chip.ts";
 import {
   CounterRead,
@@ -28,9 +30,10 @@ import {
   InfoState,
   NonceFixed,
   Random,
+  ReadWord,
   SignInternal,
 } from "./commands.ts";
-import { type ChipConfig, configWords, formatKeyConfig, formatSlotConfig, type Slot } from "./config.ts";
+import { type ChipConfig, CONFIG, configWords, formatKeyConfig, formatSlotConfig, type Slot } from "./config.ts";
 import {
   incrementCounter,
   readConfig,
@@ -42,8 +45,9 @@ import {
 import { curvePoint } from "./curve-point.ts";
 import { genKeyDigest, internalMessage, sha256 } from "./digests.ts";
 import type { ChipLocation } from "./location.ts";
-import { planOf, type RootPlan } from "./plan.ts";
+import { type PlannedKey, planOf, type RootPlan } from "./plan.ts";
 import { SLOTS } from "./profile.ts";
+import { holdsTransportKey } from "./provision.ts";
 
 /** Blocks of 32 random bytes in one list: quick, and still short enough not to hold others up. */
 const RANDOM_AT_ONCE = 16;
@@ -57,7 +61,7 @@ const COUNTER_MAXIMUM = 2_097_151;
  *
  * @param transport 32 bytes shared with the chip when it was provisioned; without it nothing is derived or agreed on a
  *   chip whose results leave only encrypted
- * @throws ThornkeyError `ROOT_UNAVAILABLE`, `NOT_SUPPORTED`
+ * @throws ThornkeyError `ROOT_UNAVAILABLE`, `NOT_SUPPORTED`; `ROOT_REFUSED` when the transport key is another chip's
  */
 export async function openAteccRoot(location: ChipLocation, transport?: Secret): Promise<Root> {
   return rootOn(await openChip(location), transport);
@@ -66,7 +70,11 @@ export async function openAteccRoot(location: ChipLocation, transport?: Secret):
 /** The same on a chip that is open already; the root closes it. */
 export async function rootOn(chip: Chip, transport?: Secret): Promise<Root> {
   try {
-    return new AteccRoot(chip, await readConfig(chip), transport);
+    const config = await readConfig(chip);
+    const present = await slotsWithKeys(chip, config);
+    const plan = planOf(config, chip.model, present, transport !== undefined);
+    if (plan.profile === "thornkey-1" && transport) await mustShare(chip, transport);
+    return new AteccRoot(chip, plan, transport);
   } catch (error) {
     await chip.close();
     throw error;
@@ -77,12 +85,14 @@ class AteccRoot implements Root {
   readonly #chip: Chip;
   readonly #transport: Secret | undefined;
   readonly #publicKeys = new Map<number, Uint8Array>();
+  /** Slots in which a key is being made. */
+  readonly #making = new Set<number>();
   readonly #plan: RootPlan;
 
-  constructor(chip: Chip, config: ChipConfig, transport: Secret | undefined) {
+  constructor(chip: Chip, plan: RootPlan, transport: Secret | undefined) {
     this.#chip = chip;
     this.#transport = transport;
-    this.#plan = planOf(config, transport !== undefined);
+    this.#plan = plan;
   }
 
   async describe(): Promise<RootDescription> {
@@ -132,7 +142,7 @@ class AteccRoot implements Root {
     if (algorithm !== "p256") throw new ThornkeyError("NOT_SUPPORTED", `a secure element makes no ${algorithm} keys`);
     const free = this.#plan.keys.find(
       ({ slot, uses, replaceable, reserved }) =>
-        replaceable && !reserved && uses.includes(use) && !occupied.includes(handleOf(slot)),
+        replaceable && !reserved && uses.includes(use) && !occupied.includes(handleOf(slot)) && !this.#making.has(slot),
     );
     if (free === undefined) {
       throw new ThornkeyError("NOT_SUPPORTED", `the secure element has no free slot for a key to ${use} with`, {
@@ -140,9 +150,14 @@ class AteccRoot implements Root {
       });
     }
     this.#publicKeys.delete(free.slot); // whatever comes of it, the key before is no longer sure to be there
-    const [point] = await this.#chip.run(GenKeyCreate(free.slot));
-    this.#publicKeys.set(free.slot, point);
-    return { handle: handleOf(free.slot), publicKey: { algorithm: "p256", point } };
+    this.#making.add(free.slot);
+    try {
+      const [point] = await this.#chip.run(GenKeyCreate(free.slot));
+      this.#publicKeys.set(free.slot, point);
+      return { handle: handleOf(free.slot), publicKey: { algorithm: "p256", point } };
+    } finally {
+      this.#making.delete(free.slot);
+    }
   }
 
   async publicKey(handle: KeyHandle): Promise<PublicKey> {
@@ -191,11 +206,12 @@ class AteccRoot implements Root {
     const mode = 0x40;
     const signerPoint = await this.#point(signer);
     // GenKey with digest puts the statement and the identity's public key into TempKey; Sign adds what the slot is.
-    const [, subjectPoint, state, signature] = await this.#chip.run(
+    const [, subjectPoint, state, signature, locks] = await this.#chip.run(
       NonceFixed(statement.slice()),
       GenKeyPublic(subject.number, { digest: true }),
       InfoState(),
       SignInternal(signer, { serial: true }),
+      ReadWord("config", CONFIG.slotLocked >> 5, (CONFIG.slotLocked >> 2) & 7),
     );
     const message = internalMessage({
       tempKey: genKeyDigest(subjectPoint, 0x08, subject.number, this.#chip.serial, statement),
@@ -204,7 +220,7 @@ class AteccRoot implements Root {
       slotConfig: configWords([formatSlotConfig(subject.slotConfig)]),
       keyConfig: configWords([formatKeyConfig(subject.keyConfig)]),
       tempKeyFlags: state.keyId | (state.sourceFlag << 4) | 0x40,
-      slotLocked: subject.locked,
+      slotLocked: (new Reader(locks).u16le() & (1 << subject.number)) === 0, // it may have been locked meanwhile
       publicKeyValid: false,
       serial: this.#chip.serial,
     });
@@ -215,29 +231,32 @@ class AteccRoot implements Root {
   async destroyKey(handle: KeyHandle): Promise<void> {
     const place = this.#place(handle);
     if (!place.replaceable) throw new ThornkeyError("ROOT_REFUSED", `the key in slot ${place.slot} cannot be replaced`);
-    await this.#destroy(place.slot);
+    await this.#destroy(place);
   }
 
   async zeroize(): Promise<ZeroizeReport> {
     this.#mustBeReady();
     const destroyed: string[] = [];
     const kept: string[] = [];
-    for (const { slot, replaceable, purpose } of this.#plan.keys) {
-      const name = `slot ${slot} (${purpose})`;
-      if (!replaceable) {
-        kept.push(name);
-        continue;
+    /** One that refuses must not save the others. */
+    const attempt = async (name: string, act: () => Promise<void>) => {
+      try {
+        await act();
+        destroyed.push(name);
+      } catch (error) {
+        if (!(error instanceof ThornkeyError) || error.code !== "ROOT_REFUSED") throw error;
+        kept.push(`${name}: ${error.message}`);
       }
-      await this.#destroy(slot);
-      destroyed.push(name);
+    };
+    for (const place of this.#plan.keys) {
+      const name = `slot ${place.slot} (${place.purpose})`;
+      if (place.replaceable) await attempt(name, () => this.#destroy(place));
+      else kept.push(name);
     }
     for (const slot of this.#plan.erasable) {
-      await this.#erase(slot);
-      destroyed.push(`slot ${slot.number} (secret)`);
+      await attempt(`slot ${slot.number} (secret)`, () => this.#erase(slot));
     }
-    if (this.#plan.profile === "thornkey-1")
-      kept.push(`slot ${SLOTS.transport} (transport key: opens nothing by itself)`);
-    return { destroyed, kept };
+    return { destroyed, kept: [...kept, ...this.#plan.keptSecrets] };
   }
 
   async close(): Promise<void> {
@@ -245,10 +264,15 @@ class AteccRoot implements Root {
     await this.#chip.close();
   }
 
-  /** A private key is destroyed by making another one over it that nobody will use. */
-  async #destroy(slot: number): Promise<void> {
+  /**
+   * A private key is destroyed by making another one over it that nobody will use; what it last agreed on still lies in
+   * the slot beside it, and is overwritten by an agreement with a key nobody keeps.
+   */
+  async #destroy({ slot, result }: PlannedKey): Promise<void> {
+    const nobody = new Uint8Array(createECDH("prime256v1").generateKeys().subarray(1));
     this.#publicKeys.delete(slot);
-    await this.#chip.run(GenKeyCreate(slot));
+    await this.#chip.run(GenKeyCreate(slot), ...(result === undefined ? [] : [ECDHIntoSlot(slot, nobody)]));
+    this.#publicKeys.delete(slot); // somebody may have asked meanwhile
   }
 
   /** Overwrites a secret with random bytes nobody keeps. */
@@ -317,6 +341,21 @@ class AteccRoot implements Root {
       });
     }
   }
+}
+
+/** Slots for private keys that hold one. */
+async function slotsWithKeys(chip: Chip, { slots }: ChipConfig): Promise<ReadonlySet<number>> {
+  const candidates = slots.filter((slot) => holdingOf(slot) === "private key").map(({ number }) => number);
+  const valid = await chip.run(...candidates.map((slot) => InfoKeyValid(slot)));
+  return new Set(candidates.filter((_, index) => valid[index]));
+}
+
+/** With another transport key everything that leaves the chip encrypted would come out as noise. */
+async function mustShare(chip: Chip, secret: Secret): Promise<void> {
+  if (await holdsTransportKey(chip, { slot: SLOTS.transport, secret })) return;
+  throw new ThornkeyError("ROOT_REFUSED", "this transport key is not the one the chip was provisioned with", {
+    hint: "use the transport key file that was written when this chip was provisioned",
+  });
 }
 
 function handleOf(slot: number): KeyHandle {

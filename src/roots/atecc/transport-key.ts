@@ -1,4 +1,4 @@
-import { randomFillSync } from "node:crypto";
+import { randomFillSync, randomUUID } from "node:crypto";
 import { link, open, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { Secret } from "../../bytes/secret.ts";
@@ -54,7 +54,7 @@ async function read(path: string): Promise<Secret> {
 
 /** Written whole under another name first: a transport key is never half there. */
 async function make(path: string): Promise<void> {
-  const temporary = `${path}.${process.pid}.new`;
+  const temporary = `${path}.${randomUUID()}.new`;
   const bytes = randomFillSync(new Uint8Array(LENGTH));
   try {
     const file = await open(temporary, "wx", 0o600);
@@ -64,7 +64,9 @@ async function make(path: string): Promise<void> {
     } finally {
       await file.close();
     }
-    await link(temporary, path); // fails when somebody made it meanwhile
+    await link(temporary, path).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== "EEXIST") throw error; // somebody else made it meanwhile: then that is the key
+    });
     const folder = await open(dirname(path), "r");
     await folder.sync();
     await folder.close();

@@ -254,6 +254,27 @@ describe("the driver", () => {
     expect(Buffer.from(digest)).toEqual(createHash("sha256").update(Buffer.concat(blocks)).digest());
   });
 
+  it.each(["typical", "none"] as const)(
+    "counts once when it arrived and only its acknowledgement was lost (%s)",
+    async (timing) => {
+      let lost = 0;
+      const lab = laboratory({
+        timing,
+        through: (bus) => ({
+          ...bus,
+          write: (address, bytes) => {
+            const acknowledged = bus.write(address, bytes);
+            const isIncrement = bytes[2] === OPCODE.Counter && bytes[3] === 1;
+            return acknowledged && !(isIncrement && lost++ === 0);
+          },
+        }),
+      });
+      const chip = await locked(lab);
+      expect(await incrementCounter(chip, 0)).toBe(1);
+      expect(await chip.run(CounterRead(0))).toEqual([1]);
+    },
+  );
+
   it("counts once when the increment never arrived", async () => {
     const { rules, through } = gate();
     const lab = laboratory({ through });

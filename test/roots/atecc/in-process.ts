@@ -35,6 +35,8 @@ export interface LaboratoryOptions {
   readonly timing?: "none" | "typical" | "maximum";
   readonly memory?: Memory;
   readonly config?: Uint8Array;
+  /** 7 bit; the factory's when there is none. */
+  readonly address?: number;
   /** Stands between driver and chip. */
   readonly through?: (bus: I2cBus) => I2cBus;
 }
@@ -44,6 +46,7 @@ export const ADDRESS = 0x60;
 export function laboratory(options: LaboratoryOptions = {}): Laboratory {
   const model = options.model ?? "508a";
   const memory = options.memory ?? memoryInRam(model, { config: options.config ?? blankConfig(model) });
+  const address = options.address ?? ADDRESS;
   const clock = new FakeClock();
   const silicon = createChip({ model, memory, timing: options.timing ?? "typical", clock });
   const transactions: Transaction[] = [];
@@ -71,14 +74,14 @@ export function laboratory(options: LaboratoryOptions = {}): Laboratory {
     close() {},
   };
   const bus = options.through?.(wire) ?? wire;
-  const device = new AteccDevice({ open: () => bus, clock, address: ADDRESS });
+  const device = new AteccDevice({ open: () => bus, clock, address });
   const link: DeviceLink = {
     run: async (steps: readonly Step[], session) => device.run(steps, session),
     hold() {},
     release() {},
     close: async () => device.close(),
   };
-  const location = { bus: { kind: "socket", path: "/in-process" }, address: ADDRESS } as const;
+  const location = { bus: { kind: "socket", path: "/in-process" }, address } as const;
   return { silicon, memory, clock, device, link, transactions, open: () => chipOver(link, location) };
 }
 

@@ -5,8 +5,9 @@ import { blankConfig } from "../../../src/emulators/atecc508a/blank.ts";
 import { memoryInRam } from "../../../src/emulators/atecc508a/memory.ts";
 import { ThornkeyError } from "../../../src/errors.ts";
 import type { I2cBus } from "../../../src/machine/i2c-bus.ts";
-import { lockConfig, lockData, readConfig } from "../../../src/roots/atecc/conversations.ts";
-import { hasProfile, PROFILE, SLOTS } from "../../../src/roots/atecc/profile.ts";
+import { PrivWrite } from "../../../src/roots/atecc/commands.ts";
+import { lockConfig, lockData, readConfig, writesOf } from "../../../src/roots/atecc/conversations.ts";
+import { hasProfile, PRIVATE_KEYS, PROFILE, SLOTS } from "../../../src/roots/atecc/profile.ts";
 import { holdsTransportKey, provision, provisioningStage } from "../../../src/roots/atecc/provision.ts";
 import { rootOn } from "../../../src/roots/atecc/root.ts";
 import { laboratory } from "./in-process.ts";
@@ -58,20 +59,33 @@ describe.each(["508a", "608a"] as const)("provisioning a blank %s", (model) => {
     }
   });
 
-  it("keeps the keys it has made when it is begun again", async () => {
+  it("makes every private key itself, also where somebody has imported one he knows", async () => {
     const memory = blank();
-    const scalars = () => [0, 1, 2, 4].map((slot) => Buffer.from(memory.slots[slot]!.subarray(4)).toString("hex"));
     const chip = await laboratory({ model, memory, timing: "none" }).open();
-    const steps: string[] = [];
     const interrupted = provision(chip, transport(), (step) => {
-      steps.push(step);
       if (step.includes("transport key")) throw new Error("interrupted");
     });
     await expect(interrupted).rejects.toThrow("interrupted");
-    const made = scalars();
-    expect(new Set(made).size).toBe(4);
+    const known = Uint8Array.from({ length: 36 }, (_, index) => (index < 4 ? 0 : 0x11));
+    for (const slot of PRIVATE_KEYS) await chip.run(PrivWrite(slot, known, undefined));
     await provision(chip, transport());
-    expect(scalars()).toEqual(made);
+    const scalars = PRIVATE_KEYS.map((slot) => Buffer.from(memory.slots[slot]!.subarray(4, 36)).toString("hex"));
+    expect(new Set(scalars).size).toBe(9);
+    expect(scalars).not.toContain("11".repeat(32));
+  });
+
+  it("refuses a chip that would change its address on the way, and changes nothing", async () => {
+    const config = blankConfig(model);
+    config[16] = 0x6a; // 0x35, from the next wake
+    const lab = laboratory({ model, config, timing: "none", address: 0x35 });
+    const chip = await lab.open();
+    await provision(chip, transport()); // it keeps 0x35
+    const other = laboratory({ model, timing: "none" });
+    const moved = await other.open();
+    await moved.run(...writesOf("config", 16, Uint8Array.of(0x6a, 0, 0, 0)));
+    const before = Buffer.from(other.memory.config).toString("hex");
+    await expect(provision(moved, transport())).rejects.toMatchObject({ code: "ROOT_REFUSED" });
+    expect(Buffer.from(other.memory.config).toString("hex")).toBe(before);
   });
 
   it("writes what the profile says, and nothing is left unlocked", async () => {

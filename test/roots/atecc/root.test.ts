@@ -177,6 +177,20 @@ describe.each(["508a", "608a"] as const)("a %s with the profile thornkey-1, as a
     }
   });
 
+  it("refuses a transport key that is another chip's: what it derives would be noise", async () => {
+    await expect(openAteccRoot(emulator.location, new Secret(new Uint8Array(32)))).rejects.toMatchObject({
+      code: "ROOT_REFUSED",
+      message: expect.stringContaining("transport key"),
+    });
+  });
+
+  it("makes two keys at the same time in two slots", async () => {
+    const make = () => root.generateKey({ algorithm: "p256", use: "sign", occupied: [] });
+    const [a, b] = await Promise.all([make(), make()]);
+    expect(a.handle).not.toBe(b.handle);
+    expect((await root.publicKey(a.handle)).point).toEqual(a.publicKey.point);
+  });
+
   it("destroys a key for ever", async () => {
     const { handle, publicKey } = await root.generateKey({ algorithm: "p256", use: "sign", occupied: [] });
     await root.destroyKey(handle);
@@ -189,7 +203,18 @@ describe.each(["508a", "608a"] as const)("a %s with the profile thornkey-1, as a
       return secret.use((bytes) => Buffer.from(bytes).toString("hex"));
     };
     const [identity, before] = [await root.publicKey("slot-0"), await hex()];
+    const agreed = createECDH("prime256v1");
+    using _last = await root.agree("slot-4", new Uint8Array(agreed.generateKeys().subarray(1)));
+    const results = () =>
+      [3, 5].map((slot) =>
+        readFileSync(memory)
+          .subarray(224 + slot * 36)
+          .subarray(0, 32),
+      );
+    const lain = results();
     const { destroyed, kept } = await root.zeroize();
+    // Nothing of what was derived and agreed lies in the chip any more.
+    for (const [index, now] of results().entries()) expect(now.equals(lain[index]!)).toBe(false);
     expect(destroyed.length).toBeGreaterThanOrEqual(11);
     expect(kept.join()).toContain("transport key");
     expect(await hex()).not.toBe(before);

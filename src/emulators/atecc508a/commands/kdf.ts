@@ -205,8 +205,8 @@ function mayDeliver(unit: Unit, { target, targetSlot }: Request, destination: De
   if (target === TARGET.TEMP_KEY_UPPER) return tempKeyValue(state) !== undefined;
   if (destination !== "slot") return true;
   const { private: isPrivate, locked, writeConfig } = slotPolicy(memory, targetSlot);
-  const isNeverWritten = (writeConfig & 0b1110) === 0b0010 || (writeConfig & 0b1100) === 0b1000;
-  return stage(memory) === "locked" && !isPrivate && !locked && !isNeverWritten;
+  // What is written comes from whoever asks: as with Write, only a slot that is open to clear writes takes it.
+  return stage(memory) === "locked" && !isPrivate && !locked && writeConfig === 0;
 }
 
 function deliver(unit: Unit, { target, targetSlot }: Request, result: Uint8Array): Answer {
