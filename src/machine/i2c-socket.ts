@@ -124,6 +124,7 @@ export function openI2cSocket(path: string, options: { timeoutMilliseconds?: num
     const deadline = performance.now() + timeout;
     const busTime = (9 * (length + 1) + 2) / BITS_PER_MILLISECOND;
     send(size, deadline);
+    request.fill(0, REQUEST_HEADER, size); // keys pass through here, and answers that are secret
     const start = performance.now();
     if (timed) lookForReply(start, busTime);
     const count = receive(payload === undefined ? length : 0, deadline);
@@ -142,7 +143,10 @@ export function openI2cSocket(path: string, options: { timeoutMilliseconds?: num
     read(address, length) {
       if (reply.length < REPLY_HEADER + length) reply = new Uint8Array(REPLY_HEADER + length);
       const count = transact(OP_READ, address, length, undefined);
-      return count === undefined ? undefined : reply.slice(REPLY_HEADER, REPLY_HEADER + count);
+      if (count === undefined) return undefined;
+      const bytes = reply.slice(REPLY_HEADER, REPLY_HEADER + count);
+      reply.fill(0, 0, REPLY_HEADER + count);
+      return bytes;
     },
     close: closeNow,
   };

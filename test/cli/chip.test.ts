@@ -121,6 +121,13 @@ describe("thornkey chip", () => {
     }
   });
 
+  it("ends quietly when the reader of its output has seen enough", () => {
+    const command = `"${process.execPath}" "${MAIN}" chip dump ${at.join(" ")} | head -n 1`;
+    const { stdout, stderr } = spawnSync("bash", ["-c", command], { encoding: "utf8", timeout: 100_000 });
+    expect(stdout.trim().split("\n")).toHaveLength(1);
+    expect(stderr).toBe("");
+  });
+
   it("answers --help and --version with success", () => {
     expect(thornkey("--help")).toMatchObject({ status: 0, stdout: expect.stringContaining("chip") });
     expect(thornkey("chip", "provision", "--help").stdout).toContain("irreversible");

@@ -98,9 +98,24 @@ export const DRIVER: readonly Mutant[] = [
     "if (!equal(written.bytes, wanted)) {",
     "if (written.bytes.length !== wanted.length) {",
   ]),
-  one("keys-made-twice", "provisioning that is begun again makes its keys anew", [
+  one("foreign-keys-kept", "provisioning keeps private keys that are there already", [
     "provision.ts",
-    "if (present) continue;",
+    "      await chip.run(GenKeyCreate(slot));\n",
+    "      await chip.run(GenKeyCreate(slot)).catch(() => {});\n      break;\n",
+  ]),
+  one("results-left-behind", "zeroize leaves in the chip what was agreed last", [
+    "root.ts",
+    "...(result === undefined ? [] : [ECDHIntoSlot(slot, nobody)])",
+    "...(result === undefined || nobody ? [] : [ECDHIntoSlot(slot, nobody)])",
+  ]),
+  one("any-transport-key", "a transport key of another chip is taken", [
+    "root.ts",
+    'if (plan.profile === "thornkey-1" && transport) await mustShare(chip, transport);',
+    "",
+  ]),
+  one("acknowledgement-trusted", "a count is sent again when only its acknowledgement was lost", [
+    "wire.ts",
+    "      if (repeatable !== true) return;\n",
     "",
   ]),
   one("old-key-remembered", "the public key of a key that was destroyed is still given out", [

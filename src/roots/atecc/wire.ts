@@ -146,6 +146,14 @@ export class Wire {
 
   #exchange(step: Step, index: number): Uint8Array {
     const request = encodeRequest({ ...step, opcode: COMMANDS[step.name].opcode });
+    try {
+      return this.#exchangePacket(request, step, index);
+    } finally {
+      request.fill(0); // a key may have been in it
+    }
+  }
+
+  #exchangePacket(request: Uint8Array, step: Step, index: number): Uint8Array {
     for (let attempt = 1; attempt <= SENDS; attempt++) {
       this.#send(request, step, index);
       if (step.answer === 0) return NOTHING;
