@@ -196,10 +196,9 @@ describe("608", () => {
       if (lock) expect(chip.status(0x17, 2 | (5 << 2), 0)).toBe(0);
       return chip.status(0x56, 0x4a, 0x0503, message);
     };
-    expect([0x0000, 0x1000, 0x4000, 0x7000, 0xf000].map((slotConfig) => target(slotConfig, KEY.SECRET))).toEqual([
-      0, 0, 0, 0, 0,
-    ]);
-    for (const slotConfig of [0x2000, 0x3000, 0x8000, 0xb000]) expect(target(slotConfig, KEY.SECRET)).toBe(0x0f);
+    expect(target(0x0000, KEY.SECRET)).toBe(0);
+    const closed = [0x1000, 0x2000, 0x3000, 0x4000, 0x7000, 0x8000, 0xb000, 0xf000];
+    for (const slotConfig of closed) expect(target(slotConfig, KEY.SECRET)).toBe(0x0f);
     expect(target(0, KEY.ECC_PRIVATE)).toBe(0x0f);
     expect(target(0, KEY.SECRET, true)).toBe(0x0f);
 
