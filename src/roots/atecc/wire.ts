@@ -189,7 +189,10 @@ export class Wire {
       if (this.#openBus().write(this.#options.address, request)) return;
       this.#disturbed = true;
       if (repeatable !== true) return;
-      if (attempt > 1 && this.#rouse()) throw this.#interrupted(index, false, "it had fallen asleep");
+      if (attempt > 1 && !this.#wasAwake()) {
+        this.#awakeSince = undefined;
+        throw this.#interrupted(index, false, "it had fallen asleep");
+      }
     }
     this.#awakeSince = undefined;
     throw this.#interrupted(index, false, "it does not acknowledge commands");
@@ -267,20 +270,19 @@ export class Wire {
     throw new Interrupted(index, false, "it does not wake up");
   }
 
-  /** After a command that nobody acknowledged. @returns true when the chip had been asleep: its state is lost */
-  #rouse(): boolean {
+  /**
+   * After a command that nobody acknowledged: wakes the chip if it sleeps. An awake chip has nothing more to show of an
+   * answer that was read to its end; whatever else comes, or nothing, means that its state is lost or may be.
+   *
+   * @returns true when the chip was awake all the time
+   */
+  #wasAwake(): boolean {
     const { clock, address } = this.#options;
     const bus = this.#openBus();
-    const from = clock.now();
     bus.write(GENERAL_CALL, WAKE_BYTE);
     clock.sleep(TIMING.wakeHigh);
     const raw = bus.read(address, WAKE_ANSWER);
-    const payload = raw && decodeAnswer(raw);
-    if (raw === undefined || payload?.length !== 1 || payload[0] !== STATUS.awake) return false;
-    this.#awakeSince = from;
-    this.#previous = raw;
-    this.#forgetState();
-    return true;
+    return raw?.length === WAKE_ANSWER && raw.every((byte) => byte === PAST_THE_END);
   }
 
   #refusedAfterFault(index: number, { name }: Step): Interrupted {
@@ -330,6 +332,8 @@ const GENERAL_CALL = 0x00;
 /** One data byte keeps a real general-call listener from taking the wake token as an address (cryptoauthlib issue 232). */
 const WAKE_BYTE = Uint8Array.of(0x01);
 const WAKE_ANSWER = 4;
+/** What a read past the end of the answer gives. */
+const PAST_THE_END = 0xff;
 const SLEEP = Uint8Array.of(WORD_ADDRESS.sleep);
 const IDLE = Uint8Array.of(WORD_ADDRESS.idle);
 const RESET_POINTER = Uint8Array.of(WORD_ADDRESS.resetPointer);

@@ -9,6 +9,7 @@ import {
   GenKeyCreate,
   HMAC,
   InfoRevision,
+  InfoState,
   NonceFixed,
   Random,
   ReadSlotBlock,
@@ -206,6 +207,33 @@ describe("the driver", () => {
     });
     expect(signature).toHaveLength(64);
     expect([idles, conversations]).toEqual([2, 2]);
+  });
+
+  it("begins a list again when the chip may have slept, also when that answer was damaged", async () => {
+    let damage = false;
+    const lab = laboratory({
+      through: (bus) => ({
+        ...bus,
+        read: (address, length) => {
+          const bytes = bus.read(address, length);
+          if (!damage || bytes === undefined) return bytes;
+          damage = false;
+          return bytes.map((byte, index) => (index === 1 ? byte ^ 0x04 : byte));
+        },
+      }),
+    });
+    const chip = await locked(lab);
+    const { write } = lab.silicon;
+    let states = 0;
+    lab.silicon.write = (address, bytes) => {
+      if (bytes[2] === OPCODE.Info && bytes[3] === 2 && ++states === 1) {
+        lab.silicon.powerCut();
+        damage = true; // of what the chip says when it is woken
+      }
+      return write.call(lab.silicon, address, bytes);
+    };
+    const [, state] = await chip.run(NonceFixed(new Uint8Array(32)), InfoState());
+    expect(state).toMatchObject({ valid: true, sourceFlag: 1 });
   });
 
   it("begins a conversation again when the chip slept between two of its lists", async () => {
