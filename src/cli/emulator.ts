@@ -16,7 +16,7 @@ export function emulatorCommand(): Command {
     )
     .addHelpText(
       "after",
-      "\nPrints 'ready' when it listens, and runs until SIGTERM or Ctrl-C. Example:\n  thornkey emulator atecc508a --socket /tmp/chip.sock --memory /tmp/chip.eeprom",
+      "\nPrints 'ready' when it listens, and runs until SIGTERM or Ctrl-C. Example:\n  thornkey emulator atecc508a --socket ./chip.sock --memory ./chip.eeprom",
     )
     .action(async (options) => {
       const { run } = await import("../emulators/atecc508a/main.ts"); // only here: it takes its time to load

@@ -29,7 +29,7 @@ export const DRIVER: readonly Mutant[] = [
   ]),
   one("lost-state-ignored", "a conversation goes on although the chip lost its state", [
     "device.ts",
-    "if (session?.epoch !== undefined && session.epoch !== this.#wire.epoch) throw new StateLost();",
+    "if (index === 0 && epoch !== undefined && epoch !== wire.epoch) throw new StateLost();",
     "",
   ]),
   one("refusal-repeated", "what the chip refused is sent again", [

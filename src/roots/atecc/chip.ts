@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from "node:async_hooks";
 import { concat } from "../../bytes/bytes.ts";
 import { ThornkeyError } from "../../errors.ts";
 import type { Command, Results, Step } from "./command.ts";
@@ -77,6 +78,7 @@ class OpenChip implements Chip {
   readonly revision: Uint8Array;
   readonly serial: Uint8Array;
   readonly #link: DeviceLink;
+  readonly #inside = new AsyncLocalStorage<boolean>();
   /** The conversation that has the chip for itself, until it is over. */
   #conversation: Promise<void> | undefined;
 
@@ -89,21 +91,32 @@ class OpenChip implements Chip {
   }
 
   async run<const Commands extends readonly Command<unknown>[]>(...commands: Commands): Promise<Results<Commands>> {
+    this.#mustBeOutside("run");
     while (this.#conversation) await this.#conversation;
     return decode(commands, (await this.#link.run(commands)).answers);
   }
 
   async exclusive<Result>(conversation: (runner: Runner) => Promise<Result>): Promise<Result> {
+    this.#mustBeOutside("exclusive");
     while (this.#conversation) await this.#conversation;
-    const over = Promise.withResolvers<void>();
-    this.#conversation = over.promise;
+    let over = () => {};
+    this.#conversation = new Promise((resolve) => {
+      over = resolve;
+    });
     this.#link.hold();
     try {
-      return await this.#converse(conversation);
+      return await this.#inside.run(true, () => this.#converse(conversation));
     } finally {
       this.#link.release();
       this.#conversation = undefined;
-      over.resolve();
+      over();
+    }
+  }
+
+  /** What waits for the end of a conversation from inside it would wait for ever. */
+  #mustBeOutside(what: string): void {
+    if (this.#inside.getStore()) {
+      throw new Error(`chip.${what} inside chip.exclusive waits for itself: use the runner the conversation was given`);
     }
   }
 
@@ -129,6 +142,7 @@ class OpenChip implements Chip {
   }
 
   async close(): Promise<void> {
+    this.#mustBeOutside("close");
     while (this.#conversation) await this.#conversation;
     await this.#link.close();
   }

@@ -52,8 +52,7 @@ export class AteccDevice {
     this.#wire.limit(this.#clock.now() + longestRun(steps, this.#wire.model));
     for (let attempt = 1; ; attempt++) {
       try {
-        if (session?.epoch !== undefined && session.epoch !== this.#wire.epoch) throw new StateLost();
-        return { answers: this.#list(steps), epoch: this.#wire.epoch };
+        return { answers: this.#list(steps, session?.epoch), epoch: this.#wire.epoch };
       } catch (error) {
         if (!(error instanceof Interrupted)) throw error;
         const begun = steps.slice(0, error.step + (error.mayHaveRun ? 1 : 0));
@@ -77,13 +76,15 @@ export class AteccDevice {
     this.#wire.sleep();
   }
 
-  #list(steps: readonly Step[]): Uint8Array[] {
+  /** @param epoch of the state the list needs, if it needs any */
+  #list(steps: readonly Step[], epoch: number | undefined): Uint8Array[] {
     const wire = this.#wire;
     wire.begin();
     const answers: Uint8Array[] = [];
     for (const [index, step] of steps.entries()) {
       try {
         if (index === 0) wire.ensureAwake(longest(steps, wire.model));
+        if (index === 0 && epoch !== undefined && epoch !== wire.epoch) throw new StateLost();
         answers.push(wire.command(step, index));
       } catch (error) {
         if (!(error instanceof ThornkeyError) || error.code !== "ROOT_UNAVAILABLE") throw error;

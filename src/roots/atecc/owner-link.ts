@@ -10,6 +10,8 @@ import type { Failure, FromOwner, ToOwner } from "./owner.ts";
 interface Job {
   readonly id: number;
   readonly longest: number;
+  /** It holds a command that must not be sent twice. */
+  readonly once: boolean;
   readonly resolve: (answers: RunResult) => void;
   readonly reject: (error: Error) => void;
 }
@@ -32,8 +34,9 @@ export class Owner implements DeviceLink {
     if (this.#closed) return Promise.reject(new ThornkeyError("ROOT_UNAVAILABLE", "the chip was closed"));
     const id = ++this.#lastId;
     const plain = steps.map(plainStep);
+    const once = steps.some(({ repeatable }) => repeatable !== true);
     return new Promise((resolve, reject) => {
-      this.#jobs.push({ id, longest: longestRun(steps), resolve, reject });
+      this.#jobs.push({ id, longest: longestRun(steps), once, resolve, reject });
       this.#post({ kind: "run", id, steps: plain, ...(session && { session }) });
       if (this.#jobs.length === 1) this.#watchFirst();
     });
@@ -56,7 +59,8 @@ export class Owner implements DeviceLink {
     worker.ref();
     const ended = new Promise((resolve) => worker.once("exit", resolve));
     worker.postMessage({ kind: "close" } satisfies ToOwner);
-    const limit = setTimeout(() => void worker.terminate(), CLOSING + (this.#jobs[0]?.longest ?? 0));
+    const longest = this.#jobs.reduce((sum, job) => sum + job.longest, 0);
+    const limit = setTimeout(() => void worker.terminate(), STUCK + longest);
     await ended;
     clearTimeout(limit);
   }
@@ -66,7 +70,9 @@ export class Owner implements DeviceLink {
       const worker = new Worker(new URL(`./owner${import.meta.url.slice(-3)}`, import.meta.url), {
         workerData: this.#location,
       });
-      worker.on("message", (answer: FromOwner) => this.#answered(answer));
+      worker.on("message", (answer: FromOwner) => {
+        if (worker === this.#worker) this.#answered(answer); // else it was given up, and speaks after all
+      });
       worker.on("error", (error) => this.#gone(worker, `its thread failed: ${error.message}`));
       worker.on("exit", () => this.#gone(worker, "its thread ended"));
       for (let holder = 0; holder < this.#holders; holder++) worker.postMessage({ kind: "hold" } satisfies ToOwner);
@@ -92,13 +98,14 @@ export class Owner implements DeviceLink {
       this.#worker?.unref();
       return;
     }
-    this.#watch = setTimeout(() => {
-      const worker = this.#worker;
-      if (worker) {
-        this.#gone(worker, "the bus does not return");
-        void worker.terminate();
-      }
-    }, first.longest + STUCK);
+    const worker = this.#worker;
+    const give = () => {
+      if (worker === undefined || this.#jobs[0] !== first) return;
+      this.#gone(worker, "the bus does not return");
+      void worker.terminate();
+    };
+    // If it was our own loop that stood still, the answer has long been waiting: it goes first.
+    this.#watch = setTimeout(() => setTimeout(give, LOOK_AGAIN), first.longest + STUCK);
   }
 
   #gone(worker: Worker, why: string): void {
@@ -106,7 +113,13 @@ export class Owner implements DeviceLink {
     this.#worker = undefined;
     clearTimeout(this.#watch);
     for (const job of this.#jobs.splice(0)) {
-      job.reject(new ThornkeyError("ROOT_UNAVAILABLE", `the chip cannot be reached: ${why}`));
+      job.reject(
+        job.once
+          ? new ThornkeyError("OUTCOME_UNKNOWN", `the chip cannot be reached: ${why}`, {
+              hint: "what was asked for may or may not have been carried out; look before you repeat it",
+            })
+          : new ThornkeyError("ROOT_UNAVAILABLE", `the chip cannot be reached: ${why}`),
+      );
     }
   }
 }
@@ -116,10 +129,10 @@ function plainStep({ name, param1, param2, data, answer, accepts, repeatable }: 
   return { name, param1, param2, data, answer, accepts, repeatable };
 }
 
-/** Milliseconds the owner thread may take to end, beyond the command it is at. */
-const CLOSING = 5_000;
-/** Milliseconds beyond its own deadline before a thread counts as stuck. */
-const STUCK = 5_000;
+/** Milliseconds beyond its own deadline before a thread counts as stuck; it may have to be started first. */
+const STUCK = 15_000;
+/** Milliseconds in which an answer that is already there is taken. */
+const LOOK_AGAIN = 100;
 
 function failureOf(failure: Failure): Error {
   switch (failure.kind) {

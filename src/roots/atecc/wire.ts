@@ -121,6 +121,7 @@ export class Wire {
     const bus = this.#bus;
     this.#bus = undefined;
     this.#awakeSince = undefined;
+    this.#previous.fill(0); // it may have been a secret
     this.#previous = NOTHING;
     this.#forgetState();
     try {
@@ -148,7 +149,7 @@ export class Wire {
   #exchange(step: Step, index: number): Uint8Array {
     const request = encodeRequest({ ...step, opcode: COMMANDS[step.name].opcode });
     for (let attempt = 1; attempt <= SENDS; attempt++) {
-      this.#send(request, index);
+      this.#send(request, step, index);
       if (step.answer === 0) return NOTHING;
       const { raw, payload, readAgain } = this.#receive(step, index);
       if (equal(raw, this.#previous)) {
@@ -172,12 +173,16 @@ export class Wire {
     throw this.#interrupted(index, true, `${step.name} was not understood`);
   }
 
-  /** Until the chip has acknowledged the whole command. */
-  #send(request: Uint8Array, index: number): void {
+  /**
+   * Until the chip has acknowledged the whole command. An acknowledgement may also be lost after everything arrived; then
+   * a command that must run once is not sent again: its answer, or none, will tell.
+   */
+  #send(request: Uint8Array, { repeatable }: Step, index: number): void {
     for (let attempt = 1; attempt <= SENDS && !this.isLate; attempt++) {
       this.#mayHaveArrived = true;
       if (this.#openBus().write(this.#options.address, request)) return;
       this.#disturbed = true;
+      if (repeatable !== true) return;
       if (attempt > 1 && this.#rouse()) throw this.#interrupted(index, false, "it had fallen asleep");
     }
     this.#awakeSince = undefined;

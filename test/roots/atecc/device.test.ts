@@ -220,6 +220,25 @@ describe("the driver", () => {
     expect(conversations).toBe(2);
   });
 
+  it("begins a conversation again when the watchdog ended between two of its lists", async () => {
+    const lab = laboratory();
+    const chip = await locked(lab);
+    let conversations = 0;
+    await chip.exclusive(async ({ run }) => {
+      await run(NonceFixed(new Uint8Array(32).fill(5)));
+      if (++conversations === 1) lab.clock.advance(5000);
+      await run(SignExternal(0));
+    });
+    expect(conversations).toBe(2);
+  });
+
+  it("says so when a conversation would wait for itself, and goes on afterwards", async () => {
+    const chip = await locked(laboratory());
+    await expect(chip.exclusive(() => chip.run(Random()))).rejects.toThrow("waits for itself");
+    await expect(chip.exclusive(() => incrementCounter(chip, 0))).rejects.toThrow("waits for itself");
+    expect((await chip.run(Random()))[0]).toHaveLength(32);
+  });
+
   it("does not lose a digest to a command between two equal answers", async () => {
     let infos = 0;
     const lab = laboratory({

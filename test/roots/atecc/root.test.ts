@@ -200,6 +200,22 @@ describe.each(["508a", "608a"] as const)("a %s with the profile thornkey-1, as a
 });
 
 describe("a root whose chip goes away", () => {
+  it("says so within its deadline when the chip hangs, and works again when it goes on", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "thornkey-test-"));
+    const emulator = await startEmulatedChip(join(folder, "chip.eeprom"));
+    const chip = await openChip(emulator.location);
+    await provision(chip, transport());
+    await chip.close();
+    const root = await openAteccRoot(emulator.location, transport());
+    process.kill(emulator.pid, "SIGSTOP");
+    await expect(root.random(32)).rejects.toMatchObject({ code: "ROOT_UNAVAILABLE" });
+    process.kill(emulator.pid, "SIGCONT");
+    expect(await root.random(32)).toHaveLength(32);
+    await root.close();
+    await emulator.close();
+    rmSync(folder, { recursive: true });
+  });
+
   it("says so, and works again by itself when the chip is back", async () => {
     const folder = mkdtempSync(join(tmpdir(), "thornkey-test-"));
     const memory = join(folder, "chip.eeprom");
