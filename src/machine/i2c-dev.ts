@@ -19,8 +19,8 @@ const MOST_BYTES = 8192;
  * | errno | driver and cause |
  * |---|---|
  * | EREMOTEIO | i2c-bcm2835 (Pi Zero to 4), i2c-designware (Pi 5): address or byte not acknowledged |
- * | ENXIO | i2c-gpio (bit-banged) and most others: address not acknowledged |
- * | EIO | i2c-gpio: byte not acknowledged; i2c-bcm2835: clock stretched too long; i2c-designware: other abort |
+ * | ENXIO | i2c-gpio (bit-banged) and most others: address not acknowledged; i2c-tiny-usb: a byte too |
+ * | EIO | i2c-gpio: byte not acknowledged; i2c-bcm2835: clock stretched too long; i2c-designware: other abort; i2c-tiny-usb: unplugged |
  * | ETIMEDOUT | all: the controller did not finish, or the clock is held low |
  * | EAGAIN | all: arbitration lost |
  * | EPROTO | some controllers: a condition on the bus that the protocol does not allow |
@@ -57,8 +57,12 @@ const HINTS = new Map<number, string>([
  * adapter, so other users of the same bus get them too; a driver that refuses them is used as it is.
  *
  * I2C_SLAVE takes 0x00 to 0x7f. It does not reserve the addresses that the I2C specification does, so 0, the general
- * call that wakes the secure element, works; its missing acknowledgement is normal. An empty write is refused by some
- * controllers (i2c-designware: EOPNOTSUPP), and then throws.
+ * call that wakes the secure element, works; its missing acknowledgement is normal. An empty write or read is refused by
+ * some controllers (i2c-designware both, i2c-tiny-usb the read: EOPNOTSUPP), and then throws.
+ *
+ * Close it when it is not needed: while it is open the kernel cannot take away a USB adapter that was unplugged, and the
+ * hub it was in takes in nothing new. Until then its transactions fail with EIO, which does not tell it from a chip that
+ * does not answer.
  *
  * Source: Linux, drivers/i2c/i2c-dev.c (i2cdev_ioctl, i2cdev_read, i2cdev_write).
  *

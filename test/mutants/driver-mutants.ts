@@ -68,6 +68,16 @@ export const DRIVER: readonly Mutant[] = [
     "",
   ]),
   one("bus-not-opened-again", "a bus that was lost stays lost", ["wire.ts", "    this.#bus = undefined;\n", ""]),
+  one("idle-bus-stays-open", "the bus of a chip that sleeps is held open, and with it an adapter that was unplugged", [
+    "wire.ts",
+    "      // the bus is gone\n    }\n    this.lose();",
+    "      // the bus is gone\n    }\n    this.#forgetState();\n    this.#awakeSince = undefined;",
+  ]),
+  one("dead-bus-stays-open", "a bus over which nothing works is held open", [
+    "device.ts",
+    "          this.#wire.sleep(); // closes the bus, as the adapter may be gone\n",
+    "",
+  ]),
   one("signature-not-checked", "the root gives out a signature it has not checked", [
     "root.ts",
     "if (verifyP256Digest(point, digest, signature)) return signature;",

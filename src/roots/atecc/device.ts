@@ -58,19 +58,22 @@ export class AteccDevice {
         const begun = steps.slice(0, error.step + (error.mayHaveRun ? 1 : 0));
         if (!canBeginAgain(begun, session !== undefined)) throw outcomeUnknown(begun, error);
         if (session?.epoch !== undefined) throw new StateLost();
-        if (attempt === ATTEMPTS || this.#wire.isLate) throw error.refusal ?? unavailable(error);
+        if (attempt === ATTEMPTS || this.#wire.isLate) {
+          if (error.refusal) throw error.refusal;
+          this.#wire.sleep(); // closes the bus, as the adapter may be gone
+          throw unavailable(error);
+        }
       }
     }
   }
 
-  /** Ends the volatile state: nobody finds a TempKey we left behind. */
+  /** Ends the volatile state and closes the bus; the next command opens and wakes both. */
   sleep(): void {
     this.#wire.sleep();
   }
 
   close(): void {
     this.#wire.sleep();
-    this.#wire.lose();
   }
 
   /** @param epoch of the state the list needs, if it needs any */

@@ -102,17 +102,18 @@ export class Wire {
     return this.#exchange(step, index);
   }
 
-  /** Ends the volatile state: nobody finds a TempKey we left behind. */
+  /**
+   * Ends the volatile state, so that nobody finds a TempKey we left behind, and closes the bus: as long as it is open the
+   * kernel cannot take away a USB adapter that was unplugged, and its hub takes in nothing new, not even the same again.
+   */
   sleep(): void {
-    if (this.#awakeSince === undefined || this.#bus === undefined) return;
-    this.#forgetState();
-    this.#awakeSince = undefined;
-    this.#previous.fill(0); // it may have been a secret; no answer of the chip is all zeros
+    const { address } = this.#options;
     try {
-      if (!this.#bus.write(this.#options.address, SLEEP)) this.#bus.write(this.#options.address, SLEEP);
+      if (this.#awakeSince !== undefined && !this.#bus?.write(address, SLEEP)) this.#bus?.write(address, SLEEP);
     } catch {
-      this.lose();
+      // the bus is gone
     }
+    this.lose();
   }
 
   /** Closes the bus, or what is left of it. The next command opens it again. */
@@ -120,6 +121,7 @@ export class Wire {
     const bus = this.#bus;
     this.#bus = undefined;
     this.#awakeSince = undefined;
+    this.#previous.fill(0); // it may have been a secret
     this.#previous = NOTHING;
     this.#forgetState();
     try {

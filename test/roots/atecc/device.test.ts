@@ -20,8 +20,8 @@ import {
   VerifyExternal,
 } from "../../../src/roots/atecc/commands.ts";
 import { incrementCounter, lockConfig, lockData, readConfig } from "../../../src/roots/atecc/conversations.ts";
-import { longestRun } from "../../../src/roots/atecc/device.ts";
-import { type Laboratory, laboratory, opcodesOf, type Transaction, wakesOf } from "./in-process.ts";
+import { AteccDevice, longestRun } from "../../../src/roots/atecc/device.ts";
+import { ADDRESS, type Laboratory, laboratory, opcodesOf, type Transaction, wakesOf } from "./in-process.ts";
 
 const OPCODE = { Info: 0x30, Counter: 0x24, Sign: 0x41, Nonce: 0x16, Read: 0x02 };
 
@@ -321,6 +321,39 @@ describe("the driver", () => {
     await expect(chip.run(Random())).rejects.toMatchObject({ code: "ROOT_UNAVAILABLE" });
     rules.gone = false;
     expect((await chip.run(Random()))[0]).toHaveLength(32);
+  });
+
+  it("holds no bus open for an adapter that is gone, and opens the one that is plugged in instead", async () => {
+    // The kernel answers EIO while a descriptor keeps the adapter that was unplugged, which looks like no acknowledgement.
+    let plugged = true;
+    let open = false;
+    const lab = laboratory();
+    const device = new AteccDevice({
+      clock: lab.clock,
+      address: ADDRESS,
+      open() {
+        if (!plugged) throw new ThornkeyError("ROOT_UNAVAILABLE", "there is no bus");
+        open = true;
+        return {
+          write: (address, bytes) => plugged && lab.bus.write(address, bytes),
+          read: (address, length) => (plugged ? lab.bus.read(address, length) : undefined),
+          close() {
+            open = false;
+          },
+        };
+      },
+    });
+    device.run([Random()]);
+    expect(open).toBe(true);
+    plugged = false;
+    expect(() => device.run([Random()])).toThrow(expect.objectContaining({ code: "ROOT_UNAVAILABLE" }));
+    expect(open).toBe(false);
+    expect(() => device.run([Random()])).toThrow("there is no bus");
+    plugged = true;
+    expect(device.run([Random()]).answers[0]).toHaveLength(32);
+    device.sleep();
+    expect(open).toBe(false);
+    expect(device.run([Random()]).answers[0]).toHaveLength(32);
   });
 
   it("gives up on a chip that never answers, within the deadline of the command", async () => {

@@ -23,6 +23,7 @@ export interface Laboratory {
   readonly silicon: EmulatedSilicon;
   readonly memory: Memory;
   readonly clock: FakeClock;
+  readonly bus: I2cBus;
   readonly device: AteccDevice;
   readonly link: DeviceLink;
   readonly transactions: Transaction[];
@@ -82,7 +83,7 @@ export function laboratory(options: LaboratoryOptions = {}): Laboratory {
     close: async () => device.close(),
   };
   const location = { bus: { kind: "socket", path: "/in-process" }, address } as const;
-  return { silicon, memory, clock, device, link, transactions, open: () => chipOver(link, location) };
+  return { silicon, memory, clock, bus, device, link, transactions, open: () => chipOver(link, location) };
 }
 
 /** Opcodes of the commands that went over the bus, in order. */

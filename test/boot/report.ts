@@ -1,0 +1,25 @@
+/** What guest and host say to each other on a serial line: one JSON object a line. */
+export type FromGuest =
+  | {
+      readonly kind: "result";
+      readonly step: string;
+      readonly ok: boolean;
+      readonly milliseconds: number;
+      /** What was seen, or what went wrong. */
+      readonly detail: unknown;
+    }
+  /** The host is to do this, and to answer with one line. */
+  | { readonly kind: "ask"; readonly what: "unplug" | "plug" }
+  | { readonly kind: "end" };
+
+export type Result = FromGuest & { readonly kind: "result" };
+
+/** @returns undefined for a line that is none of ours */
+export function parseReport(line: string): FromGuest | undefined {
+  if (!line.startsWith("{")) return undefined;
+  try {
+    return JSON.parse(line) as FromGuest;
+  } catch {
+    return undefined;
+  }
+}
