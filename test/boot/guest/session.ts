@@ -59,12 +59,12 @@ async function step(name: string, work: () => Promise<unknown> | unknown): Promi
 }
 
 function thornkey(...args: string[]) {
-  const { status, stdout, stderr } = spawnSync(process.execPath, ["src/cli/main.ts", ...args], {
+  const { status, signal, error, stdout, stderr } = spawnSync(process.execPath, ["src/cli/main.ts", ...args], {
     encoding: "utf8",
     timeout: COMMAND_MS,
     env: { ...process.env, THORNKEY_ROOT: `atecc:${bus}` },
   });
-  if (status !== 0) throw new Error(`status ${status}: ${stderr}${stdout}`);
+  if (status !== 0) throw new Error(`${error ?? signal ?? `status ${status}`}: ${stderr}${stdout}`);
   return { stdout, stderr };
 }
 
