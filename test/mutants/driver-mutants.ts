@@ -128,11 +128,23 @@ export const DRIVER: readonly Mutant[] = [
     "      if (repeatable !== true) return;\n",
     "",
   ]),
-  one("old-key-remembered", "the public key of a key that was destroyed is still given out", [
-    "root.ts",
-    "  async #destroy(slot: number): Promise<void> {\n    this.#publicKeys.delete(slot);",
-    "  async #destroy(slot: number): Promise<void> {",
-  ]),
+  {
+    room: "driver",
+    name: "old-key-remembered",
+    defect: "the public key of a key that was destroyed is still given out",
+    changes: [
+      {
+        file: "root.ts",
+        find: "    this.#publicKeys.delete(slot);\n    await this.#chip.run(",
+        replace: "    await this.#chip.run(",
+      },
+      {
+        file: "root.ts",
+        find: "    this.#publicKeys.delete(slot); // somebody may have asked meanwhile\n",
+        replace: "",
+      },
+    ],
+  },
 ];
 
 function one(name: string, defect: string, [file, find, replace]: readonly [string, string, string]): Mutant {
