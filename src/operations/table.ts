@@ -1,0 +1,601 @@
+/**
+ * Every operation of the vault: what it takes, what it answers, whom it asks for which right. The vault's dispatch, the
+ * HTTP interface, its OpenAPI document and the client's types follow from this table.
+ */
+import { CIPHERS, KEY_TYPE_NAMES, SIGNATURE_ALGORITHMS } from "./key-types.ts";
+import { DIGEST_NAMES, ENFORCED_LINE, FIXED_POLICY, POLICY, RIGHTS } from "./policy.ts";
+import {
+  bytes,
+  type Fields,
+  flag,
+  type Infer,
+  integer,
+  list,
+  MAXIMUM_MESSAGE,
+  oneOf,
+  optional,
+  type RecordShape,
+  record,
+  secretBytes,
+  text,
+} from "./shape.ts";
+import { WHO_PATTERN } from "./who.ts";
+
+/**
+ * Whom an operation is for. A right is looked up on the key the argument `key` names; `administrator`, `auditor` and
+ * `observer` are rights on the device; `anyone` may be anybody the gate let in, who then sees what is his.
+ */
+export type Requirement = (typeof RIGHTS)[number] | "anyone" | "administrator" | "auditor" | "observer";
+
+export interface Operation<A extends Fields = Fields, R extends Fields = Fields> {
+  readonly about: string;
+  readonly requires: Requirement;
+  readonly args: RecordShape<A>;
+  readonly reply: RecordShape<R>;
+  /** Changes the state: repeated with the same request key it answers again what it answered before. */
+  readonly changes: boolean;
+  /** Allowed while the vault is frozen: looking, and what ends the freeze. */
+  readonly whenFrozen: boolean;
+  /** Milliseconds until the caller hears TIMED_OUT. */
+  readonly deadline: number;
+  readonly http: { readonly method: "GET" | "POST" | "PUT" | "DELETE"; readonly path: string };
+}
+
+/** A name: `tls`, `acme/tls` in a namespace, `~1000/tls` of one user; or the 32 digits of a key's id. */
+export const KEY_NAME_PATTERN = /^(?:(?:~[0-9]{1,10}|[a-z0-9][a-z0-9-]{0,31})\/)?[A-Za-z0-9_.@-]{1,64}$/;
+export const NAMESPACE_PATTERN = /^[a-z0-9][a-z0-9-]{0,31}$/;
+
+const keyName = text(110, KEY_NAME_PATTERN, "a key's name, NAMESPACE/NAME, ~UID/NAME, or its id");
+const newName = text(110, KEY_NAME_PATTERN, "NAME, or NAMESPACE/NAME");
+const namespaceName = text(32, NAMESPACE_PATTERN);
+const who = text(600, WHO_PATTERN);
+const time = integer(0, Number.MAX_SAFE_INTEGER, "milliseconds since 1970");
+const count = integer(0, Number.MAX_SAFE_INTEGER);
+const message = bytes(0, MAXIMUM_MESSAGE - 4096);
+const ingredient = optional(secretBytes(16, 1024, "what was chosen when the key was made"));
+const digest = optional(oneOf(DIGEST_NAMES));
+const spki = bytes(1, 1024, { about: "SubjectPublicKeyInfo, DER" });
+
+/** What a stored key is: a type, or `storage`, the hybrid pair that locked objects are encrypted to. */
+export const RECORD_TYPES = [...KEY_TYPE_NAMES, "storage"] as const;
+export type RecordType = (typeof RECORD_TYPES)[number];
+
+export const KEY_SUMMARY = record({
+  id: text(32),
+  name: text(110),
+  type: oneOf(RECORD_TYPES),
+  protection: oneOf(["resident", "wrapped"], "resident: made in the root, and cannot leave it"),
+  root: text(200, undefined, "the root that holds or seals it"),
+  owner: integer(0, 0xffffffff, "uid"),
+  created: time,
+  rights: list(oneOf(RIGHTS), RIGHTS.length, "what the caller may do with it"),
+});
+export type KeySummary = Infer<typeof KEY_SUMMARY>;
+
+export const KEY_INFO = record({
+  ...KEY_SUMMARY.fields,
+  publicKey: optional(spki),
+  origin: oneOf(["generated", "imported", "derived", "unwrapped", "wallet"]),
+  fixed: FIXED_POLICY,
+  policy: POLICY,
+  enforced: list(ENFORCED_LINE, 64, "every line of the policy, and who sees to it"),
+  uses: record({ total: count, thisBoot: count, last: optional(time) }),
+  wallet: optional(record({ name: text(64), path: text(200), masterId: text(32) }, "where it is in which wallet")),
+});
+export type KeyInfo = Infer<typeof KEY_INFO>;
+
+/** What somebody says of a key he wants. */
+const NEW_KEY = {
+  name: newName,
+  fixed: optional(FIXED_POLICY),
+  policy: optional(POLICY),
+  ingredient,
+} as const;
+
+const SIGN_SPEC = {
+  algorithm: optional(oneOf(SIGNATURE_ALGORITHMS, "default: what the type has, rsa-pss for RSA")),
+  digest,
+  digested: optional(flag("data is the digest already; it is not hashed again")),
+  saltLength: optional(integer(0, 512, "rsa-pss: bytes of salt; default: as long as the digest")),
+} as const;
+
+const DERIVE_SPEC = {
+  key: keyName,
+  peer: optional(spki),
+  digest,
+  salt: optional(bytes(0, 1024)),
+  info: optional(bytes(0, 1024)),
+  ingredient,
+} as const;
+
+const CIPHER_SPEC = {
+  key: keyName,
+  cipher: optional(oneOf(CIPHERS, "default: aes-gcm, rsa-oaep")),
+  digest,
+  label: optional(bytes(0, 1024, { about: "OAEP label" })),
+  aad: optional(bytes(0, 4096, { about: "authenticated, not encrypted" })),
+  ingredient,
+} as const;
+
+export const VAULT_STATES = ["operational", "frozen", "refused", "destroyed"] as const;
+export type VaultState = (typeof VAULT_STATES)[number];
+
+const ROOT_STATUS = record({
+  name: text(200),
+  kind: text(32),
+  model: text(64),
+  serial: text(64),
+  firmware: text(64),
+  available: flag(),
+  emulated: flag("for development: nothing protects its memory"),
+  wireProtected: flag(),
+  counter: optional(count),
+  limits: list(text(300), 16),
+  keys: record({ places: count, free: count }),
+});
+
+const COMPONENT = record({
+  name: text(64),
+  title: text(120),
+  hard: flag("mixed into the key-encryption key; a soft one only counts"),
+  enrolled: flag(),
+  present: flag("the host has it now"),
+  matches: flag(),
+});
+export type BindingComponent = Infer<typeof COMPONENT>;
+
+/** `sealing`: the recovery key is made, and its owner has not confirmed yet that he has it. */
+export const BINDING_STAGES = ["development", "sealing", "sealed"] as const;
+export type BindingStage = (typeof BINDING_STAGES)[number];
+
+const BINDING = record({
+  stage: oneOf(BINDING_STAGES),
+  components: list(COMPONENT, 64),
+  needed: integer(0, 64, "so many of the soft ones must match"),
+  matching: integer(0, 64),
+  opens: flag("whether this host opens the vault"),
+  recoveryEnrolled: flag("whether the owner's recovery key opens it"),
+  undoUntil: optional(time),
+});
+export type BindingStatus = Infer<typeof BINDING>;
+
+const STATUS = record({
+  version: text(32),
+  state: oneOf(VAULT_STATES),
+  /** Ready to serve what is not frozen. */
+  ready: flag(),
+  reason: optional(text(600)),
+  hint: optional(text(600)),
+  device: text(32, undefined, "id of this vault"),
+  started: time,
+  stage: oneOf(BINDING_STAGES),
+  roots: list(ROOT_STATUS, 8),
+  random: oneOf(["root+kernel", "kernel"]),
+  keys: optional(count),
+  journal: record({ entries: count, signed: count }),
+  evidenceKey: optional(spki),
+  you: record({ uid: count, roles: list(oneOf(["administrator", "auditor", "observer"]), 3) }),
+});
+export type VaultStatus = Infer<typeof STATUS>;
+
+const FIGURE = record({
+  name: text(64),
+  labels: record({ key: optional(text(110)), root: optional(text(200)), operation: optional(text(64)) }),
+  value: integer(-Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER),
+});
+export type Figure = Infer<typeof FIGURE>;
+
+const DEVICE_POLICY = record({
+  administrators: list(who, 64, "manage keys outside namespaces, and the vault; they do not use keys"),
+  auditors: list(who, 64),
+  observers: list(who, 64),
+  creators: list(who, 64, "may make keys of their own"),
+  keysPerOwner: integer(0, 1_000_000),
+  earlyBootSeconds: integer(0, 86_400, "the early boot ends by itself after so many seconds"),
+});
+export type DevicePolicy = Infer<typeof DEVICE_POLICY>;
+
+const NAMESPACE = record({
+  name: namespaceName,
+  administrators: list(who, 64, "make and manage its keys; the device's administrators do not"),
+  keysAtMost: integer(0, 1_000_000),
+});
+export type Namespace = Infer<typeof NAMESPACE>;
+
+export const EVENT = record({
+  sequence: count,
+  time,
+  kind: text(64),
+  key: optional(text(110)),
+  text: text(600),
+});
+export type VaultEvent = Infer<typeof EVENT>;
+
+const SECOND = 1000;
+/** A slow chip with a queue before it, or RSA-4096 on a Pi. */
+const SLOW = 60 * SECOND;
+/** Somebody has to be asked. */
+const HUMAN = 120 * SECOND;
+
+type Options = { changes?: true; whenFrozen?: true; deadline?: number };
+
+function operation<A extends Fields, R extends Fields>(
+  about: string,
+  requires: Requirement,
+  http: `${Operation["http"]["method"]} ${string}`,
+  args: A,
+  reply: R,
+  { changes = undefined, whenFrozen = undefined, deadline = SLOW }: Options = {},
+): Operation<A, R> {
+  const space = http.indexOf(" ");
+  return {
+    about,
+    requires,
+    args: record(args),
+    reply: record(reply),
+    changes: changes ?? false,
+    whenFrozen: whenFrozen ?? false,
+    deadline,
+    http: { method: http.slice(0, space) as Operation["http"]["method"], path: http.slice(space + 1) },
+  };
+}
+
+const changes = { changes: true } as const;
+const looks = { whenFrozen: true, deadline: 10 * SECOND } as const;
+
+export const OPERATIONS = {
+  "key.create": operation(
+    "Makes a key. Resident: inside the root. Wrapped: in the vault, sealed by the root.",
+    "anyone",
+    "POST /v1/keys",
+    { ...NEW_KEY, type: oneOf(KEY_TYPE_NAMES), protection: optional(oneOf(["resident", "wrapped"])) },
+    { key: KEY_INFO },
+    changes,
+  ),
+  "key.import": operation(
+    "Takes in a key: PKCS#8, SEC1, PKCS#1, OpenSSH or JWK, or raw bytes of a symmetric one; in clear, or locked to the vault.",
+    "anyone",
+    "POST /v1/keys/import",
+    {
+      ...NEW_KEY,
+      type: optional(oneOf(KEY_TYPE_NAMES)),
+      material: secretBytes(1, 16_384, "the key, or an age file locked to the vault that holds it"),
+    },
+    { key: KEY_INFO },
+    changes,
+  ),
+  "key.list": operation(
+    "The keys the caller has any right on.",
+    "anyone",
+    "GET /v1/keys",
+    { after: optional(text(32)), limit: optional(integer(1, 500)), namespace: optional(namespaceName) },
+    { keys: list(KEY_SUMMARY, 500), more: flag(), after: optional(text(32)) },
+    looks,
+  ),
+  "key.show": operation(
+    "All that is known of a key, and who enforces each line of its policy.",
+    "observe",
+    "GET /v1/keys/{key}",
+    { key: keyName },
+    { key: KEY_INFO },
+    looks,
+  ),
+  "key.public": operation(
+    "The public part of a key.",
+    "observe",
+    "GET /v1/keys/{key}/public",
+    { key: keyName },
+    { type: oneOf(RECORD_TYPES), publicKey: bytes(1, 2048) },
+    looks,
+  ),
+  "key.policy": operation(
+    "Changes what can be changed of a key's policy; fields that are not named stay.",
+    "manage",
+    "PUT /v1/keys/{key}/policy",
+    {
+      key: keyName,
+      policy: POLICY,
+      remove: optional(list(oneOf(["rate", "confirm", "recordUses"]), 3)),
+    },
+    { key: KEY_INFO },
+    changes,
+  ),
+  "key.delete": operation(
+    "Destroys a key for ever: its slot in the root is overwritten, its sealed form removed.",
+    "manage",
+    "DELETE /v1/keys/{key}",
+    { key: keyName },
+    { id: text(32) },
+    changes,
+  ),
+
+  sign: operation(
+    "Signs a message, or a digest of one. ECDSA answers r and s.",
+    "use",
+    "POST /v1/keys/{key}/sign",
+    { key: keyName, data: message, ...SIGN_SPEC, ingredient },
+    { signature: bytes(1, 512) },
+  ),
+  verify: operation(
+    "Checks a signature or a MAC, with a key of the vault.",
+    "observe",
+    "POST /v1/keys/{key}/verify",
+    { key: keyName, data: message, signature: bytes(0, 1024), ...SIGN_SPEC, ingredient },
+    { valid: flag() },
+  ),
+  agree: operation(
+    "ECDH or X25519 with somebody's public key; the secret is given to the caller.",
+    "use",
+    "POST /v1/keys/{key}/agree",
+    { key: keyName, peer: spki, ingredient },
+    { secret: secretBytes(32, 66) },
+  ),
+  derive: operation(
+    "HKDF over an agreement or a MAC key, into a new key of the vault; the result never leaves.",
+    "use",
+    "POST /v1/keys/{key}/derive",
+    { ...DERIVE_SPEC, into: record({ ...NEW_KEY, type: oneOf(["aes256", "hmac256"]) }) },
+    { key: KEY_INFO },
+    changes,
+  ),
+  encrypt: operation(
+    "Encrypts a short message. AES-GCM answers nonce, cipher text and tag.",
+    "use",
+    "POST /v1/keys/{key}/encrypt",
+    { ...CIPHER_SPEC, plaintext: secretBytes(0, MAXIMUM_MESSAGE - 8192) },
+    { ciphertext: bytes(0, MAXIMUM_MESSAGE) },
+  ),
+  decrypt: operation(
+    "Decrypts a short message.",
+    "use",
+    "POST /v1/keys/{key}/decrypt",
+    { ...CIPHER_SPEC, ciphertext: bytes(0, MAXIMUM_MESSAGE - 8192) },
+    { plaintext: secretBytes(0, MAXIMUM_MESSAGE) },
+  ),
+  mac: operation(
+    "HMAC of a message.",
+    "use",
+    "POST /v1/keys/{key}/mac",
+    { key: keyName, data: message, digest, ingredient },
+    { mac: bytes(1, 64) },
+  ),
+  wrap: operation(
+    "Encrypts one key of the vault under another, if its policy lets it leave.",
+    "use",
+    "POST /v1/keys/{key}/wrap",
+    { key: keyName, target: keyName, cipher: optional(oneOf(CIPHERS)), digest, ingredient },
+    { wrapped: bytes(1, MAXIMUM_MESSAGE) },
+  ),
+  unwrap: operation(
+    "Takes in a key that is encrypted under a key of the vault.",
+    "use",
+    "POST /v1/keys/{key}/unwrap",
+    {
+      key: keyName,
+      wrapped: bytes(1, 16_384),
+      cipher: optional(oneOf(CIPHERS)),
+      digest,
+      ingredient,
+      into: record({ ...NEW_KEY, type: oneOf(KEY_TYPE_NAMES) }),
+    },
+    { key: KEY_INFO },
+    changes,
+  ),
+  random: operation(
+    "Random bytes of root and kernel mixed.",
+    "anyone",
+    "POST /v1/random",
+    { length: integer(1, MAXIMUM_MESSAGE - 4096) },
+    { random: secretBytes(1, MAXIMUM_MESSAGE) },
+  ),
+
+  "storage.public": operation(
+    "What locked objects are encrypted to: P-256 and ML-KEM-768.",
+    "anyone",
+    "GET /v1/storage",
+    { key: optional(keyName) },
+    { p256: bytes(65, 65), mlkem: bytes(1184, 1184) },
+    looks,
+  ),
+  "storage.open": operation(
+    "Opens the file key of a locked object.",
+    "anyone",
+    "POST /v1/storage/open",
+    {
+      key: optional(keyName),
+      stanzas: list(record({ args: list(text(2048), 8), body: bytes(0, 4096) }), 100),
+    },
+    { fileKey: secretBytes(16, 16) },
+  ),
+
+  status: operation("How the vault is.", "anyone", "GET /v1/status", {}, STATUS.fields, looks),
+  figures: operation(
+    "Figures for monitors: operations, keys, roots.",
+    "observer",
+    "GET /v1/figures",
+    {},
+    { figures: list(FIGURE, 10_000) },
+    looks,
+  ),
+  freeze: operation(
+    "Nothing is given out any more until an administrator thaws the vault.",
+    "administrator",
+    "POST /v1/freeze",
+    { reason: optional(text(300)) },
+    {},
+    { ...changes, whenFrozen: true },
+  ),
+  thaw: operation("Ends a freeze.", "administrator", "POST /v1/thaw", {}, {}, { ...changes, whenFrozen: true }),
+  destroy: operation(
+    "Destroys every key and the vault, for ever.",
+    "administrator",
+    "POST /v1/destroy",
+    {
+      device: text(32, /^[0-9a-f]{32}$/, "the vault's id, so that nobody destroys the wrong one"),
+      reason: optional(text(300)),
+    },
+    { destroyed: list(text(200), 64), kept: list(text(200), 64) },
+    { ...changes, whenFrozen: true },
+  ),
+  "boot.complete": operation(
+    "Ends the early boot: keys for it are not used again before the next start.",
+    "administrator",
+    "POST /v1/boot/complete",
+    {},
+    {},
+    changes,
+  ),
+
+  "device.policy": operation(
+    "Who administers, audits, observes; who may make keys.",
+    "observer",
+    "GET /v1/device",
+    {},
+    DEVICE_POLICY.fields,
+    looks,
+  ),
+  "device.change": operation(
+    "Changes the device's policy; fields that are not named stay.",
+    "administrator",
+    "PUT /v1/device",
+    Object.fromEntries(Object.entries(DEVICE_POLICY.fields).map(([name, shape]) => [name, optional(shape)])) as {
+      [Name in keyof typeof DEVICE_POLICY.fields]: { kind: "optional"; shape: (typeof DEVICE_POLICY.fields)[Name] };
+    },
+    DEVICE_POLICY.fields,
+    changes,
+  ),
+  "namespace.create": operation(
+    "Makes a namespace for a tenant.",
+    "administrator",
+    "POST /v1/namespaces",
+    { ...NAMESPACE.fields, keysAtMost: optional(NAMESPACE.fields.keysAtMost) },
+    { namespace: NAMESPACE },
+    changes,
+  ),
+  "namespace.list": operation(
+    "The namespaces the caller administers; all of them for an administrator.",
+    "anyone",
+    "GET /v1/namespaces",
+    {},
+    { namespaces: list(NAMESPACE, 1000) },
+    looks,
+  ),
+  "namespace.delete": operation(
+    "Removes an empty namespace.",
+    "administrator",
+    "DELETE /v1/namespaces/{name}",
+    { name: namespaceName },
+    {},
+    changes,
+  ),
+
+  "bind.status": operation(
+    "What ties the vault to this host.",
+    "observer",
+    "GET /v1/binding",
+    {},
+    BINDING.fields,
+    looks,
+  ),
+  "bind.now": operation(
+    "Takes the host as it is now for the one the vault belongs to, while in development.",
+    "administrator",
+    "POST /v1/binding",
+    { needed: optional(integer(0, 64)), hard: optional(list(text(64), 32)), soft: optional(list(text(64), 32)) },
+    BINDING.fields,
+    changes,
+  ),
+  "bind.seal": operation(
+    "Ends the development stage: only this host opens the vault. Rehearsed first; the owner's recovery key undoes it.",
+    "administrator",
+    "POST /v1/binding/seal",
+    { rehearse: optional(flag("only say what would happen")) },
+    {
+      recovery: optional(secretBytes(32, 32, "the owner's recovery key, shown once; keep it off the device")),
+      ...BINDING.fields,
+    },
+    changes,
+  ),
+  "bind.confirm": operation(
+    "The second step of sealing: whoever shows the recovery key has written it down.",
+    "administrator",
+    "POST /v1/binding/seal/confirm",
+    { recovery: secretBytes(32, 32) },
+    BINDING.fields,
+    changes,
+  ),
+  "bind.undo": operation(
+    "Back to the development stage, with the owner's recovery key.",
+    "administrator",
+    "POST /v1/binding/undo",
+    { recovery: secretBytes(32, 32) },
+    BINDING.fields,
+    { ...changes, whenFrozen: true },
+  ),
+  "bind.rebind": operation(
+    "Takes another host for the one the vault belongs to, with the owner's recovery key.",
+    "administrator",
+    "POST /v1/binding/rebind",
+    { recovery: secretBytes(32, 32) },
+    BINDING.fields,
+    { ...changes, whenFrozen: true },
+  ),
+
+  "journal.read": operation(
+    "Lines of the journal as they were written; an auditor's are all, others' those of their keys.",
+    "anyone",
+    "GET /v1/journal",
+    { after: optional(count), limit: optional(integer(1, 1000)) },
+    { lines: list(text(8192), 1000), more: flag() },
+    looks,
+  ),
+  "journal.checkpoint": operation(
+    "Has the evidence key sign the journal as it is now.",
+    "auditor",
+    "POST /v1/journal/checkpoint",
+    {},
+    { entries: count, signed: count },
+    changes,
+  ),
+  "events.subscribe": operation(
+    "What happens from now on, or from an entry of the journal on; the gate serves it as a stream.",
+    "anyone",
+    "POST /v1/events/subscribe",
+    { after: optional(count) },
+    { sequence: count },
+    looks,
+  ),
+
+  "confirm.list": operation(
+    "Uses that wait for a confirmation the caller can give.",
+    "anyone",
+    "GET /v1/confirmations",
+    {},
+    { waiting: list(record({ id: count, key: text(110), operation: text(64), caller: text(200), until: time }), 100) },
+    looks,
+  ),
+  "confirm.answer": operation(
+    "Confirms or refuses a use.",
+    "anyone",
+    "POST /v1/confirmations/{id}",
+    { id: count, approve: flag() },
+    {},
+  ),
+} as const satisfies Record<string, Operation>;
+
+export const HUMAN_DEADLINE = HUMAN;
+
+export type OperationName = keyof typeof OPERATIONS;
+export type ArgsOf<Name extends OperationName> = Infer<(typeof OPERATIONS)[Name]["args"]>;
+export type ReplyOf<Name extends OperationName> = Infer<(typeof OPERATIONS)[Name]["reply"]>;
+
+export const OPERATION_NAMES = Object.keys(OPERATIONS) as OperationName[];
+
+export function isOperation(name: unknown): name is OperationName {
+  return typeof name === "string" && Object.hasOwn(OPERATIONS, name);
+}
+
+/** @returns the row of one operation, without the types of its own */
+export function operationOf(name: OperationName): Operation {
+  return OPERATIONS[name] as unknown as Operation;
+}
