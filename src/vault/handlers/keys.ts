@@ -1,0 +1,412 @@
+/** Making, taking in, showing, changing and destroying keys. */
+import { ThornkeyError } from "../../errors.ts";
+import { factsOf, type KeyType } from "../../operations/key-types.ts";
+import type { FixedPolicy, Policy } from "../../operations/policy.ts";
+import { encodeStrictly } from "../../operations/protocol.ts";
+import type { KeyInfo, KeySummary, OperationName } from "../../operations/table.ts";
+import { parseWho } from "../../operations/who.ts";
+import { p256Spki } from "../../bytes/der.ts";
+import { fromHex } from "../../bytes/bytes.ts";
+import type { Secret } from "../../bytes/secret.ts";
+import { generateMaterial, type NewMaterial, parseMaterial } from "../material/material.ts";
+import { idText, sealMaterial } from "../keyring.ts";
+import { fullName, isUserScope, type KeyRecord, recordOf, type StoredKey, storedKey, summaryOf, userScope } from "../records.ts";
+import { enforcedLines, mustFitType, usesInBoot, usesOf } from "../restrictions.ts";
+import { mayCreate, rightsOn } from "../rights.ts";
+import { type Change, KIND, newId } from "../store/state.ts";
+import { keyFor } from "../use.ts";
+import type { OpenVault, Request } from "../vault.ts";
+import type { Handlers } from "./handler.ts";
+import { openLockedKey } from "./storage.ts";
+
+type Names = Extract<OperationName, "key.create" | "key.import" | "key.list" | "key.show" | "key.public" | "key.policy" | "key.delete">;
+
+/** What somebody wants of a new key, whatever it comes from. */
+export interface WantedKey {
+  readonly name: string;
+  readonly fixed?: FixedPolicy | undefined;
+  readonly policy?: Policy | undefined;
+  readonly ingredient?: Uint8Array | undefined;
+}
+
+export const keyHandlers: Handlers<Names> = {
+  async "key.create"(vault, request, { type, protection = "wrapped", ...wanted }) {
+    const place = await placeFor(vault, request, wanted, type, protection === "resident");
+    if (protection === "resident") return { key: await createResident(vault, request, wanted, type, place) };
+    const { secret, publicKey } = await generateMaterial(type);
+    using material = secret;
+    return { key: await storeWrapped(vault, request, wanted, { type, secret: material, publicKey }, "generated", place) };
+  },
+
+  async "key.import"(vault, request, { type, material, ...wanted }) {
+    const opened = await openLockedKey(vault, request, material);
+    const parsed = parseMaterial(opened ?? material, type);
+    opened?.fill(0);
+    material.fill(0);
+    using secret = parsed.secret;
+    const place = await placeFor(vault, request, wanted, parsed.type, false);
+    return { key: await storeWrapped(vault, request, wanted, { ...parsed, secret }, "imported", place) };
+  },
+
+  async "key.list"(vault, request, { after, limit = 100, namespace }) {
+    const keys: KeySummary[] = [];
+    let position = after === undefined ? new Uint8Array(0) : fromHex(after);
+    for (;;) {
+      const page = vault.state.page(position, PAGE);
+      for (const record of page) {
+        position = record.id;
+        if (record.kind !== KIND.key) continue;
+        const key = storedKey(record);
+        if (namespace !== undefined && key.scope !== namespace) continue;
+        const rights = await rightsOn(key, request.caller, vault.authority);
+        if (rights.size > 0) keys.push(summary(key, rights));
+        if (keys.length === limit) return { keys, more: true, after: idText(position) };
+      }
+      if (page.length < PAGE) return { keys, more: false };
+      // A big store must not hold up everybody else.
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  },
+
+  async "key.show"(vault, request, { key: name }) {
+    const key = await keyFor(vault, request, name, "observe");
+    return { key: await infoOf(vault, request, key) };
+  },
+
+  async "key.public"(vault, request, { key: name }) {
+    const { type, publicKey, name: full } = await keyFor(vault, request, name, "observe");
+    if (publicKey === undefined) {
+      throw new ThornkeyError("NOT_SUPPORTED", `key '${full}' is symmetric: it has no public part`);
+    }
+    return { type, publicKey };
+  },
+
+  async "key.policy"(vault, request, { key: name, policy, remove = [] }) {
+    mustBeReadable(policy);
+    const { idBytes } = await keyFor(vault, request, name, "manage");
+    const changed = await vault.state.change(
+      (change) => {
+        const current = currentKey(change, idBytes, name);
+        const next: Policy = { ...current.policy, ...policy };
+        for (const field of remove) delete (next as { [field: string]: unknown })[field];
+        const body = recordOf({ ...current, policy: next });
+        const generation = change.put(KIND.key, idBytes, namesOf(current), body, summaryOf(body));
+        const words = enforcedLines({ ...current, policy: next }).map(({ line }) => line);
+        change.journal({
+          kind: "key.policy",
+          text: `the policy of key ${current.name} was changed`,
+          key: { id: current.id, name: current.name, generation },
+          caller: request.caller.facts,
+          details: { policy: words },
+        });
+        change.afterwards(() => forget(vault, current.id));
+        const stored = { ...current, policy: next, generation };
+        remember(change, request, { key: infoNow(vault, stored) });
+        return stored;
+      },
+      { counted: true },
+    );
+    return { key: await infoOf(vault, request, changed) };
+  },
+
+  async "key.delete"(vault, request, { key: name }) {
+    const key = await keyFor(vault, request, name, "manage");
+    await vault.state.change(
+      (change) => {
+        const current = currentKey(change, key.idBytes, name);
+        change.remove(key.idBytes);
+        change.journal({
+          kind: "key.deleted",
+          text: `key ${current.name} was destroyed`,
+          key: { id: current.id, name: current.name, generation: current.generation },
+          caller: request.caller.facts,
+        });
+        change.afterwards(() => forget(vault, current.id));
+        remember(change, request, { id: current.id });
+      },
+      { counted: true },
+    );
+    vault.ledger.forget(key.id);
+    vault.rates.forget(key.id);
+    const { handle } = key;
+    if (handle !== undefined) {
+      await vault.rootQueue.run(request.caller.facts.uid, () => vault.root.root.destroyKey(handle));
+    }
+    return { id: key.id };
+  },
+};
+
+/** Rows looked at in one turn. */
+const PAGE = 256;
+
+/** Where a new key belongs: its owner's scope, or a namespace. */
+export interface Place {
+  readonly scope: string;
+  readonly label: string;
+}
+
+/**
+ * Checks a wish for a key before anything is made.
+ *
+ * @throws ThornkeyError `USAGE`, `NOT_PERMITTED`, `LIMIT_REACHED`, `KEY_EXISTS`
+ */
+export async function placeFor(
+  vault: OpenVault,
+  request: Request,
+  { name, fixed = {}, policy = {}, ingredient }: WantedKey,
+  type: KeyType,
+  resident: boolean,
+): Promise<Place> {
+  const { uid } = request.caller.facts;
+  const slash = name.indexOf("/");
+  const scope = slash < 0 ? userScope(uid) : name.slice(0, slash);
+  const label = name.slice(slash + 1);
+  if (isUserScope(scope) && scope !== userScope(uid)) {
+    throw new ThornkeyError("NOT_PERMITTED", "a key can be made for oneself, or in a namespace");
+  }
+  mustFitType(type, fixed, resident);
+  mustBeReadable(policy);
+  if ((fixed.ingredient ?? false) !== (ingredient !== undefined)) {
+    throw new ThornkeyError("USAGE", "an ingredient and a policy that wants one belong together");
+  }
+  if (!(await mayCreate(scope, request.caller, vault.authority))) {
+    throw isUserScope(scope)
+      ? new ThornkeyError("NOT_PERMITTED", "you may make no keys on this device", {
+          hint: "its administrator can let you: thornkey device change --creator WHO",
+        })
+      : new ThornkeyError("NOT_PERMITTED", `you may make no keys in the namespace '${scope}'`, {
+          hint: "its administrators can; 'thornkey namespace list' shows yours",
+        });
+  }
+  if (vault.state.byName(fullName(scope, label)) !== undefined) {
+    throw new ThornkeyError("KEY_EXISTS", `there is a '${fullName(scope, label)}' already`, {
+      hint: "choose another name, or delete that one first",
+    });
+  }
+  return { scope, label };
+}
+
+/** Everybody a policy names must be somebody. */
+function mustBeReadable(policy: Policy): void {
+  for (const { who } of policy.allow ?? []) parseWho(who);
+}
+
+/**
+ * Who makes a key may use it, if he is a user. Root manages what it made; a use of its own it must write into the
+ * policy, like everybody else's.
+ */
+function policyAtCreation(request: Request, policy: Policy | undefined): Policy {
+  const { uid } = request.caller.facts;
+  if (uid === 0) return policy ?? {};
+  return { ...policy, allow: [{ who: `uid:${uid}`, rights: ["use", "backup"] }, ...(policy?.allow ?? [])] };
+}
+
+function recordFor(
+  vault: OpenVault,
+  request: Request,
+  { fixed = {}, policy }: WantedKey,
+  type: KeyType,
+  place: Place,
+): KeyRecord {
+  return {
+    version: 1,
+    ...place,
+    type,
+    origin: "generated",
+    owner: request.caller.facts.uid,
+    created: vault.now(),
+    fixed,
+    policy: policyAtCreation(request, policy),
+    root: vault.root.serial,
+  };
+}
+
+/** @returns what is known of the key that is now in the state */
+export async function storeWrapped(
+  vault: OpenVault,
+  request: Request,
+  wanted: WantedKey,
+  { type, secret, publicKey }: NewMaterial,
+  origin: KeyRecord["origin"],
+  place: Place,
+  extra: Partial<KeyRecord> = {},
+): Promise<KeyInfo> {
+  const id = newId();
+  const material = sealMaterial(id, secret, wanted.fixed?.ingredient ?? false, wanted.ingredient);
+  try {
+    const record = { ...recordFor(vault, request, wanted, type, place), origin, publicKey, material, ...extra };
+    return await store(vault, request, id, record);
+  } finally {
+    material.fill(0);
+    wanted.ingredient?.fill(0);
+  }
+}
+
+async function createResident(
+  vault: OpenVault,
+  request: Request,
+  wanted: WantedKey,
+  type: KeyType,
+  place: Place,
+): Promise<KeyInfo> {
+  if (type !== "p256") {
+    throw new ThornkeyError("NOT_SUPPORTED", `the root makes no ${type} keys inside`, {
+      hint: "make it wrapped: sealed by the root, used in the vault",
+    });
+  }
+  const uses = wanted.fixed?.uses ?? ["sign", "verify"];
+  const agrees = uses.some((use) => use === "agree" || use === "derive");
+  if (agrees && uses.some((use) => use === "sign")) {
+    throw new ThornkeyError("USAGE", "a key in a secure element signs or agrees, not both", {
+      hint: "make two keys, or a wrapped one",
+    });
+  }
+  if (wanted.fixed?.ingredient) {
+    throw new ThornkeyError("NOT_SUPPORTED", "an ingredient is mixed into the sealing, and a resident key has none");
+  }
+  // One at a time: the places of the root are given out by what the state says is taken.
+  return vault.rootQueue.run(request.caller.facts.uid, async () => {
+    const { handle, publicKey } = await vault.root.root.generateKey({
+      algorithm: "p256",
+      use: agrees ? "agree" : "sign",
+      occupied: occupiedHandles(vault),
+    });
+    const record: KeyRecord = {
+      ...recordFor(vault, request, wanted, type, place),
+      fixed: { ...wanted.fixed, uses },
+      publicKey: p256Spki(publicKey.point),
+      handle,
+    };
+    try {
+      return await store(vault, request, newId(), record);
+    } catch (error) {
+      await vault.root.root.destroyKey(handle).catch(() => {
+        // The root does not answer. No record names the key, so its place is free all the same.
+      });
+      throw error;
+    }
+  });
+}
+
+/** Places of the root that keys of this vault are in. */
+export function occupiedHandles(vault: OpenVault): string[] {
+  return [...vault.residentHandles()];
+}
+
+async function store(vault: OpenVault, request: Request, id: Uint8Array, record: KeyRecord): Promise<KeyInfo> {
+  const name = fullName(record.scope, record.label);
+  const stored = await vault.state.change((change) => {
+    mustHaveRoom(vault, change, request, record.scope);
+    const generation = change.put(KIND.key, id, { full: name, bare: record.label }, record, summaryOf(record));
+    const key = storedKey({ id, kind: KIND.key, generation, body: record });
+    change.journal({
+      kind: `key.${record.origin}`,
+      text: `key ${name} (${record.type}, ${key.protection}) was ${record.origin}`,
+      key: { id: key.id, name, generation },
+      caller: request.caller.facts,
+      details: {
+        policy: enforcedLines(key).map(({ line }) => line),
+        ...(record.publicKey && { publicKey: Buffer.from(record.publicKey).toString("base64") }),
+      },
+    });
+    remember(change, request, { key: infoNow(vault, key) });
+    change.afterwards(() => {
+      vault.keyring.forgetNames();
+      vault.keyCounts.delete(record.scope);
+    });
+    return key;
+  });
+  return infoOf(vault, request, stored);
+}
+
+/** @throws ThornkeyError `LIMIT_REACHED` */
+function mustHaveRoom(vault: OpenVault, change: Change, request: Request, scope: string): void {
+  const namespace = vault.namespaces.get(scope);
+  const limit = namespace ? namespace.keysAtMost : vault.device.keysPerOwner;
+  const administrators = vault.device.administrators.includes(`uid:${request.caller.facts.uid}`);
+  if (namespace === undefined && administrators) return;
+  const counted = vault.countKeys(scope, change.head.records);
+  if (counted >= limit) {
+    throw new ThornkeyError("LIMIT_REACHED", `${scope} has ${counted} keys, and may have ${limit}`, {
+      hint: "delete keys that are no longer needed, or have an administrator raise the limit",
+    });
+  }
+}
+
+/** So that the same request, sent again because its answer was lost, gets the same answer. */
+function remember(change: Change, request: Request, reply: unknown): void {
+  if (request.requestKey !== undefined) change.rememberReply(request.requestKey, encodeStrictly(reply));
+}
+
+function currentKey(change: Change, id: Uint8Array, name: string): StoredKey {
+  const record = change.get(id);
+  if (record === undefined) throw new ThornkeyError("KEY_NOT_FOUND", `key '${name}' was deleted meanwhile`);
+  return storedKey(record);
+}
+
+function namesOf(key: StoredKey) {
+  return { full: key.name, bare: key.label };
+}
+
+function forget(vault: OpenVault, id: string): void {
+  vault.keyring.forget(id);
+  vault.keyring.forgetNames();
+  vault.keyCounts.clear();
+}
+
+function summary(key: StoredKey, rights: ReadonlySet<KeySummary["rights"][number]>): KeySummary {
+  return {
+    id: key.id,
+    name: key.name,
+    type: key.type,
+    protection: key.protection,
+    root: key.root,
+    owner: key.owner,
+    created: key.created,
+    rights: [...rights],
+  };
+}
+
+export async function infoOf(vault: OpenVault, request: Request, key: StoredKey): Promise<KeyInfo> {
+  return { ...infoNow(vault, key), rights: [...(await rightsOn(key, request.caller, vault.authority))] };
+}
+
+function infoNow(vault: OpenVault, key: StoredKey): KeyInfo {
+  const figures = vault.ledger.of(key.id);
+  const counted = key.uses;
+  const last = Math.max(figures.last, counted?.last ?? 0);
+  return {
+    ...summary(key, new Set()),
+    ...(key.publicKey && key.type !== "storage" && { publicKey: key.publicKey }),
+    origin: key.origin,
+    fixed: { ...key.fixed, uses: [...usesOf(key)] },
+    policy: key.policy,
+    enforced: enforcedLines(key),
+    uses: {
+      total: Math.max(figures.total, counted?.total ?? 0),
+      thisBoot: Math.max(figures.thisBoot, usesInBoot(counted, vault.boot)),
+      ...(last > 0 && { last }),
+    },
+    ...(key.wallet && {
+      wallet: { name: key.wallet.name, path: key.wallet.path, masterId: key.wallet.masterId },
+    }),
+  };
+}
+
+/** A secret of another operation becomes a key. */
+export async function storeSecret(
+  vault: OpenVault,
+  request: Request,
+  wanted: WantedKey,
+  type: KeyType,
+  secret: Secret,
+  origin: KeyRecord["origin"],
+): Promise<KeyInfo> {
+  const place = await placeFor(vault, request, wanted, type, false);
+  if (factsOf(type).family === "symmetric") {
+    return storeWrapped(vault, request, wanted, { type, secret, publicKey: undefined }, origin, place);
+  }
+  const parsed = secret.use((bytes) => parseMaterial(bytes, type));
+  using material = parsed.secret;
+  return storeWrapped(vault, request, wanted, { ...parsed, secret: material }, origin, place);
+}
