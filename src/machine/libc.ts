@@ -21,9 +21,13 @@ const PROTOTYPES = {
   ioctlBytes: "int ioctl(int fd, unsigned long request, uint8_t *argument)",
   socket: "int socket(int domain, int type, int protocol)",
   connect: "int connect(int fd, const uint8_t *address, uint length)",
+  getsockopt: "int getsockopt(int fd, int level, int name, uint8_t *value, uint8_t *length)",
   setsockopt: "int setsockopt(int fd, int level, int name, const uint8_t *value, uint length)",
   send: "long send(int fd, const uint8_t *bytes, size_t length, int flags)",
   recv: "long recv(int fd, uint8_t *bytes, size_t length, int flags)",
+  flock: "int flock(int fd, int operation)",
+  prctl: "int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)",
+  setrlimit: "int setrlimit(int resource, const uint8_t *limits)",
 } as const;
 
 /**
@@ -40,9 +44,14 @@ export interface Libc {
   ioctlBytes(fd: number, request: number, argument: Uint8Array): number;
   socket(domain: number, type: number, protocol: number): number;
   connect(fd: number, address: Uint8Array, length: number): number;
+  getsockopt(fd: number, level: number, name: number, value: Uint8Array, length: Uint8Array): number;
   setsockopt(fd: number, level: number, name: number, value: Uint8Array, length: number): number;
   send(fd: number, bytes: Uint8Array, length: number, flags: number): number;
   recv(fd: number, bytes: Uint8Array, length: number, flags: number): number;
+  flock(fd: number, operation: number): number;
+  prctl(option: number, a: number, b: number, c: number, d: number): number;
+  /** @param limits two numbers of the size of a C long: soft and hard */
+  setrlimit(resource: number, limits: Uint8Array): number;
   /** @returns the error number of the last failed call of this thread */
   errno(): number;
 }

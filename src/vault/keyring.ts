@@ -11,7 +11,7 @@ import { isUserScope, type StoredKey, storedKey, userScope } from "./records.ts"
 import { type Authority, type Caller, noSuchKey, rightsOn } from "./rights.ts";
 import { type LoadedStorageKey, loadStorageKey } from "./storage-key/storage-key.ts";
 import { openWith, sealWith } from "./store/sealing.ts";
-import { KIND, type State } from "./store/state.ts";
+import { isKey, type State } from "./store/state.ts";
 
 export interface Keyring {
   /**
@@ -48,7 +48,7 @@ export function createKeyring(state: State, authority: Authority): Keyring {
     const known = records.get(id);
     if (known !== undefined) return known;
     const record = state.get(fromHex(id));
-    if (record === undefined || record.kind !== KIND.key) return undefined;
+    if (record === undefined || !isKey(record.kind)) return undefined;
     return keep(records, id, storedKey(record), KEPT_RECORDS);
   };
 
@@ -97,7 +97,8 @@ export function createKeyring(state: State, authority: Authority): Keyring {
       });
     },
     load(key, ingredient) {
-      if (key.type === "storage") throw new ThornkeyError("USAGE", `'${key.name}' opens locked objects, and nothing else`);
+      if (key.type === "storage")
+        throw new ThornkeyError("USAGE", `'${key.name}' opens locked objects, and nothing else`);
       if (key.fixed.ingredient) {
         // Never kept: it must be presented every time.
         using secret = unsealMaterial(key, ingredient);
@@ -177,9 +178,13 @@ export function sealMaterial(
   ingredient: Uint8Array | undefined,
 ): Uint8Array {
   if (wanted !== (ingredient !== undefined)) {
-    throw new ThornkeyError("USAGE", wanted ? "the policy wants an ingredient" : "an ingredient without a policy for it", {
-      hint: "give both: the policy's 'ingredient', and the bytes",
-    });
+    throw new ThornkeyError(
+      "USAGE",
+      wanted ? "the policy wants an ingredient" : "an ingredient without a policy for it",
+      {
+        hint: "give both: the policy's 'ingredient', and the bytes",
+      },
+    );
   }
   if (ingredient === undefined) return secret.use((bytes) => bytes.slice());
   using key = ingredientKey(ingredient, id);
@@ -187,7 +192,8 @@ export function sealMaterial(
 }
 
 function unsealMaterial(key: StoredKey, ingredient: Uint8Array | undefined): Secret {
-  if (key.material === undefined) throw new ThornkeyError("NOT_SUPPORTED", `key '${key.name}' has no private part here`);
+  if (key.material === undefined)
+    throw new ThornkeyError("NOT_SUPPORTED", `key '${key.name}' has no private part here`);
   if (!key.fixed.ingredient) return new Secret(key.material.slice());
   if (ingredient === undefined) {
     throw new ThornkeyError("NOT_PERMITTED", `key '${key.name}': its ingredient must be presented at every use`);

@@ -174,9 +174,7 @@ export function usesOf(key: Pick<StoredKey, "type" | "fixed">): readonly KeyUse[
 
 /** @returns whether every use must be written down before its result leaves */
 export function counts({ maximumUses, maximumUsesPerBoot, minimumSecondsBetweenUses }: FixedPolicy): boolean {
-  return (
-    maximumUses !== undefined || maximumUsesPerBoot !== undefined || minimumSecondsBetweenUses !== undefined
-  );
+  return maximumUses !== undefined || maximumUsesPerBoot !== undefined || minimumSecondsBetweenUses !== undefined;
 }
 
 export function usesInBoot(uses: UseCount | undefined, boot: string): number {

@@ -2,10 +2,10 @@
  * The way to the use of a key: who, what, when, how often – and only then the key.
  */
 import { ThornkeyError } from "../errors.ts";
-import { counts, mustBeWithin, oneMoreUse, type Circumstances, type Use } from "./restrictions.ts";
 import { recordOf, type StoredKey, storedKey, summaryOf } from "./records.ts";
+import { type Circumstances, counts, mustBeWithin, oneMoreUse, type Use } from "./restrictions.ts";
 import { lacking, mayUse, noSuchKey, rightsOn } from "./rights.ts";
-import { KIND } from "./store/state.ts";
+import type { Kind } from "./store/state.ts";
 import type { OpenVault, Request } from "./vault.ts";
 
 export function circumstances(vault: OpenVault): Circumstances {
@@ -17,11 +17,18 @@ export function circumstances(vault: OpenVault): Circumstances {
  * Finds a key somebody wants to use, and makes sure that he may, now. What the policy counts is counted before this
  * returns, so a use that fails afterwards counts too.
  *
+ * @param known the key, when the caller has found it already
  * @returns a promise only when something has to be waited for
  * @throws ThornkeyError `KEY_NOT_FOUND`, `NOT_PERMITTED`, `LIMIT_REACHED`, `TIMED_OUT`
  */
-export function keyForUse(vault: OpenVault, request: Request, name: string, use: Use): StoredKey | Promise<StoredKey> {
-  const found = vault.keyring.find(name, request.caller);
+export function keyForUse(
+  vault: OpenVault,
+  request: Request,
+  name: string,
+  use: Use,
+  known?: StoredKey,
+): StoredKey | Promise<StoredKey> {
+  const found = known ?? vault.keyring.find(name, request.caller);
   if (found instanceof Promise) return found.then((key) => permitted(vault, request, key, use));
   return permitted(vault, request, found, use);
 }
@@ -72,7 +79,13 @@ async function count(vault: OpenVault, request: Request, key: StoredKey, use: Us
         const uses = oneMoreUse(current.uses, now);
         last = uses.total === current.fixed.maximumUses;
         const body = recordOf({ ...current, uses, ...(last && { material: undefined }) });
-        generation = change.put(KIND.key, key.idBytes, { full: key.name, bare: key.label }, body, summaryOf(body));
+        generation = change.put(
+          record.kind as Kind,
+          key.idBytes,
+          { full: key.name, bare: key.label, scope: key.scope },
+          body,
+          summaryOf(body),
+        );
       }
       if (current.policy.recordUses || limited) {
         change.journal({
@@ -91,9 +104,11 @@ async function count(vault: OpenVault, request: Request, key: StoredKey, use: Us
   if (last && handle !== undefined) {
     // After the use itself, which is about to join the root's queue.
     setImmediate(() => {
-      vault.rootQueue.run(request.caller.facts.uid, () => vault.root.root.destroyKey(handle)).catch(() => {
-        // The root does not answer. The record says that the key is used up, so nobody gets to it.
-      });
+      vault.rootQueue
+        .run(request.caller.facts.uid, () => vault.root.root.destroyKey(handle))
+        .catch(() => {
+          // The root does not answer. The record says that the key is used up, so nobody gets to it.
+        });
     });
   }
 }

@@ -1,33 +1,30 @@
 /**
  * An open vault: what the handlers of operations work on.
  */
-import { ThornkeyError } from "../errors.ts";
+import type { Secret } from "../bytes/secret.ts";
 import type { HostComponent } from "../machine/host.ts";
-import type { DevicePolicy, Namespace, OperationName, VaultState } from "../operations/table.ts";
+import type { DevicePolicy, Namespace, OperationName } from "../operations/table.ts";
+import type { RootDescription } from "../roots/root.ts";
+import type { Confirmations } from "./confirmations.ts";
 import type { FairRunner } from "./fair-queue.ts";
 import type { Header } from "./header.ts";
+import type { Entry } from "./journal.ts";
 import type { Keyring } from "./keyring.ts";
 import type { RandomSource } from "./random.ts";
 import type { RateLimiter } from "./restrictions.ts";
 import type { Authority, Caller } from "./rights.ts";
 import type { OpenRoot } from "./root-spec.ts";
-import type { Database } from "./store/database.ts";
 import type { State } from "./store/state.ts";
-import type { Confirmations } from "./confirmations.ts";
 import type { UseLedger } from "./use-ledger.ts";
 
-/** Why a vault gives nothing out. */
-export interface Refusal {
-  readonly state: Exclude<VaultState, "operational">;
-  readonly error: ThornkeyError;
-}
-
 export interface OpenVault {
-  readonly database: Database;
   readonly state: State;
   readonly keyring: Keyring;
   readonly authority: Authority;
   readonly root: OpenRoot;
+  readonly rootDescription: RootDescription;
+  /** Public part of the evidence key, X and Y, 64 bytes; undefined for a root without one. */
+  readonly evidenceKey: Uint8Array | undefined;
   /** The root's queue, fair between users. */
   readonly rootQueue: FairRunner;
   readonly random: RandomSource;
@@ -36,18 +33,30 @@ export interface OpenVault {
   readonly confirmations: Confirmations;
   readonly host: readonly HostComponent[];
   readonly boot: string;
-  readonly stateFolder: string;
   readonly started: number;
+  readonly namespaces: Map<string, Namespace>;
+  /** 32 bytes; needed when a way in is added. */
+  readonly master: Secret;
   header: Header;
   device: DevicePolicy;
-  readonly namespaces: Map<string, Namespace>;
   /** Set once it was destroyed; nothing leaves any more. */
   destroyed: boolean;
   /** Seconds since the device's start. */
   uptime(): number;
   now(): number;
-  /** Does what follows from a change of master key or stage: opens the state anew. */
-  reopen(): Promise<void>;
+  /** After a change: the second copy, for repair. */
+  backUpHeader(): void;
+  /**
+   * A new master key: everything is sealed anew, in one transaction.
+   *
+   * @param makeHeader seals the new master key; called with it and with what the root derives
+   */
+  rotate(makeHeader: (master: Secret, secret: Secret) => Promise<Header>, entry: Entry): Promise<void>;
+  /** Writes down that the vault is destroyed, where it is looked for first. */
+  latch(reason: string): Promise<void>;
+  /** Overwrites all that is sealed. */
+  shredStore(): void;
+  close(): Promise<void>;
 }
 
 /** One request, as a handler sees it. */
@@ -56,6 +65,6 @@ export interface Request {
   readonly caller: Caller;
   readonly signal: AbortSignal;
   readonly requestKey: Uint8Array | undefined;
-  /** Sends events to the caller from now on. */
+  /** Sends events to the caller from now on, first those after an entry of the journal. */
   subscribe(after: number | undefined): Promise<number>;
 }

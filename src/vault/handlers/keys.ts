@@ -1,25 +1,38 @@
 /** Making, taking in, showing, changing and destroying keys. */
+
+import { fromHex } from "../../bytes/bytes.ts";
+import { p256Spki } from "../../bytes/der.ts";
+import type { Secret } from "../../bytes/secret.ts";
 import { ThornkeyError } from "../../errors.ts";
 import { factsOf, type KeyType } from "../../operations/key-types.ts";
 import type { FixedPolicy, Policy } from "../../operations/policy.ts";
 import { encodeStrictly } from "../../operations/protocol.ts";
 import type { KeyInfo, KeySummary, OperationName } from "../../operations/table.ts";
 import { parseWho } from "../../operations/who.ts";
-import { p256Spki } from "../../bytes/der.ts";
-import { fromHex } from "../../bytes/bytes.ts";
-import type { Secret } from "../../bytes/secret.ts";
-import { generateMaterial, type NewMaterial, parseMaterial } from "../material/material.ts";
 import { idText, sealMaterial } from "../keyring.ts";
-import { fullName, isUserScope, type KeyRecord, recordOf, type StoredKey, storedKey, summaryOf, userScope } from "../records.ts";
+import { generateMaterial, type NewMaterial, parseMaterial } from "../material/material.ts";
+import {
+  fullName,
+  isUserScope,
+  type KeyRecord,
+  recordOf,
+  type StoredKey,
+  storedKey,
+  summaryOf,
+  userScope,
+} from "../records.ts";
 import { enforcedLines, mustFitType, usesInBoot, usesOf } from "../restrictions.ts";
 import { mayCreate, rightsOn } from "../rights.ts";
-import { type Change, KIND, newId } from "../store/state.ts";
+import { type Change, isKey, KIND, type Kind, newId } from "../store/state.ts";
 import { keyFor } from "../use.ts";
 import type { OpenVault, Request } from "../vault.ts";
 import type { Handlers } from "./handler.ts";
 import { openLockedKey } from "./storage.ts";
 
-type Names = Extract<OperationName, "key.create" | "key.import" | "key.list" | "key.show" | "key.public" | "key.policy" | "key.delete">;
+type Names = Extract<
+  OperationName,
+  "key.create" | "key.import" | "key.list" | "key.show" | "key.public" | "key.policy" | "key.delete"
+>;
 
 /** What somebody wants of a new key, whatever it comes from. */
 export interface WantedKey {
@@ -35,7 +48,9 @@ export const keyHandlers: Handlers<Names> = {
     if (protection === "resident") return { key: await createResident(vault, request, wanted, type, place) };
     const { secret, publicKey } = await generateMaterial(type);
     using material = secret;
-    return { key: await storeWrapped(vault, request, wanted, { type, secret: material, publicKey }, "generated", place) };
+    return {
+      key: await storeWrapped(vault, request, wanted, { type, secret: material, publicKey }, "generated", place),
+    };
   },
 
   async "key.import"(vault, request, { type, material, ...wanted }) {
@@ -55,7 +70,7 @@ export const keyHandlers: Handlers<Names> = {
       const page = vault.state.page(position, PAGE);
       for (const record of page) {
         position = record.id;
-        if (record.kind !== KIND.key) continue;
+        if (!isKey(record.kind)) continue;
         const key = storedKey(record);
         if (namespace !== undefined && key.scope !== namespace) continue;
         const rights = await rightsOn(key, request.caller, vault.authority);
@@ -90,7 +105,7 @@ export const keyHandlers: Handlers<Names> = {
         const next: Policy = { ...current.policy, ...policy };
         for (const field of remove) delete (next as { [field: string]: unknown })[field];
         const body = recordOf({ ...current, policy: next });
-        const generation = change.put(KIND.key, idBytes, namesOf(current), body, summaryOf(body));
+        const generation = change.put(kindOf(current), idBytes, namesOf(current), body, summaryOf(body));
         const words = enforcedLines({ ...current, policy: next }).map(({ line }) => line);
         change.journal({
           kind: "key.policy",
@@ -290,15 +305,17 @@ async function createResident(
 
 /** Places of the root that keys of this vault are in. */
 export function occupiedHandles(vault: OpenVault): string[] {
-  return [...vault.residentHandles()];
+  return vault.state.ofKind(KIND.resident).flatMap((record) => storedKey(record).handle ?? []);
 }
 
 async function store(vault: OpenVault, request: Request, id: Uint8Array, record: KeyRecord): Promise<KeyInfo> {
   const name = fullName(record.scope, record.label);
   const stored = await vault.state.change((change) => {
     mustHaveRoom(vault, change, request, record.scope);
-    const generation = change.put(KIND.key, id, { full: name, bare: record.label }, record, summaryOf(record));
-    const key = storedKey({ id, kind: KIND.key, generation, body: record });
+    const kind = kindOf(record);
+    const names = { full: name, bare: record.label, scope: record.scope };
+    const generation = change.put(kind, id, names, record, summaryOf(record));
+    const key = storedKey({ id, kind, generation, body: record });
     change.journal({
       kind: `key.${record.origin}`,
       text: `key ${name} (${record.type}, ${key.protection}) was ${record.origin}`,
@@ -310,10 +327,7 @@ async function store(vault: OpenVault, request: Request, id: Uint8Array, record:
       },
     });
     remember(change, request, { key: infoNow(vault, key) });
-    change.afterwards(() => {
-      vault.keyring.forgetNames();
-      vault.keyCounts.delete(record.scope);
-    });
+    change.afterwards(() => vault.keyring.forgetNames());
     return key;
   });
   return infoOf(vault, request, stored);
@@ -325,7 +339,7 @@ function mustHaveRoom(vault: OpenVault, change: Change, request: Request, scope:
   const limit = namespace ? namespace.keysAtMost : vault.device.keysPerOwner;
   const administrators = vault.device.administrators.includes(`uid:${request.caller.facts.uid}`);
   if (namespace === undefined && administrators) return;
-  const counted = vault.countKeys(scope, change.head.records);
+  const counted = change.countScope(scope);
   if (counted >= limit) {
     throw new ThornkeyError("LIMIT_REACHED", `${scope} has ${counted} keys, and may have ${limit}`, {
       hint: "delete keys that are no longer needed, or have an administrator raise the limit",
@@ -345,13 +359,16 @@ function currentKey(change: Change, id: Uint8Array, name: string): StoredKey {
 }
 
 function namesOf(key: StoredKey) {
-  return { full: key.name, bare: key.label };
+  return { full: key.name, bare: key.label, scope: key.scope };
+}
+
+export function kindOf({ handle }: KeyRecord): Kind {
+  return handle === undefined ? KIND.key : KIND.resident;
 }
 
 function forget(vault: OpenVault, id: string): void {
   vault.keyring.forget(id);
   vault.keyring.forgetNames();
-  vault.keyCounts.clear();
 }
 
 function summary(key: StoredKey, rights: ReadonlySet<KeySummary["rights"][number]>): KeySummary {

@@ -17,6 +17,8 @@ export interface Database {
     put(row: StoredRow): void;
     remove(id: Uint8Array): void;
     count(kind: number): number;
+    countScope(scope: Uint8Array): number;
+    ofKind(kind: number): readonly StoredRow[];
     all(): IterableIterator<StoredRow>;
   };
   /** A second place for what must not be lost of a record: its public part. */
@@ -47,6 +49,8 @@ export interface Database {
   transaction<T>(body: () => T): T;
   /** Runs `body` inside a transaction; on any error nothing of `body` stays, and what was before does. */
   part<T>(body: () => T): T;
+  /** Overwrites and removes everything but the journal. */
+  shred(): void;
   close(): void;
 }
 
@@ -59,6 +63,8 @@ export interface StoredRow {
   /** Tag of the full name, and of the name without its scope. */
   readonly full: Uint8Array | null;
   readonly bare: Uint8Array | null;
+  /** Tag of the scope. */
+  readonly scope: Uint8Array | null;
   readonly sealed: Uint8Array;
 }
 
@@ -75,10 +81,12 @@ const SCHEMA_VERSION = 1;
 const SCHEMA = `
   create table if not exists meta (name text primary key, value blob not null) strict;
   create table if not exists records (
-    id blob primary key, kind integer not null, generation integer not null, full blob, bare blob, sealed blob not null
+    id blob primary key, kind integer not null, generation integer not null, full blob, bare blob, scope blob,
+    sealed blob not null
   ) strict;
   create unique index if not exists records_full on records (full) where full is not null;
   create index if not exists records_bare on records (bare) where bare is not null;
+  create index if not exists records_scope on records (scope) where scope is not null;
   create table if not exists summaries (id blob primary key, generation integer not null, sealed blob not null) strict;
   create table if not exists journal (sequence integer primary key, line text not null) strict;
   create table if not exists requests (number integer primary key, key blob not null unique, sealed blob not null) strict;
@@ -117,9 +125,11 @@ function over(database: DatabaseSync): Database {
     byName: statement("select * from records where full = ?"),
     byBareName: statement("select * from records where bare = ? limit 200"),
     page: statement("select * from records where id > ? order by id limit ?"),
-    put: statement("insert or replace into records values (?, ?, ?, ?, ?, ?)"),
+    put: statement("insert or replace into records values (?, ?, ?, ?, ?, ?, ?)"),
     remove: statement("delete from records where id = ?"),
     count: statement("select count(*) as count from records where kind = ?"),
+    countScope: statement("select count(*) as count from records where scope = ?"),
+    ofKind: statement("select * from records where kind = ?"),
     all: statement("select * from records"),
   };
   const summaries = {
@@ -166,9 +176,11 @@ function over(database: DatabaseSync): Database {
       byName: (full) => guarded(() => records.byName.get(full) as StoredRow | undefined),
       byBareName: (bare) => guarded(() => records.byBareName.all(bare) as unknown as StoredRow[]),
       page: (after, limit) => guarded(() => records.page.all(after, limit) as unknown as StoredRow[]),
-      put: (row) => void records.put.run(row.id, row.kind, row.generation, row.full, row.bare, row.sealed),
+      put: (row) => void records.put.run(row.id, row.kind, row.generation, row.full, row.bare, row.scope, row.sealed),
       remove: (id) => void records.remove.run(id),
       count: (kind) => guarded(() => Number(records.count.get(kind)?.count)),
+      countScope: (scope) => guarded(() => Number(records.countScope.get(scope)?.count)),
+      ofKind: (kind) => guarded(() => records.ofKind.all(kind) as unknown as StoredRow[]),
       all: () => guarded(() => records.all.iterate() as unknown as IterableIterator<StoredRow>),
     },
     summaries: {
@@ -223,6 +235,15 @@ function over(database: DatabaseSync): Database {
         throw error;
       }
     },
+    shred: () =>
+      guarded(() => {
+        // secure_delete overwrites the pages; the log that still holds them is emptied after.
+        database.exec(
+          "begin immediate; delete from records; delete from summaries; delete from requests; " +
+            "delete from figures; delete from meta; commit",
+        );
+        database.exec("pragma wal_checkpoint(truncate); vacuum; pragma wal_checkpoint(truncate)");
+      }),
     close: () => database.close(),
   };
 }

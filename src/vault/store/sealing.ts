@@ -92,9 +92,13 @@ export function sealWith(key: KeyObject | Uint8Array, place: Uint8Array, plainte
 export function openWith(key: KeyObject | Uint8Array, place: Uint8Array, sealed: Uint8Array): Uint8Array {
   if (sealed.length < OVERHEAD) throw damaged("it is too short");
   if (sealed[0] !== VERSION) {
-    throw new ThornkeyError("STATE_DAMAGED", `a sealed record of version ${sealed[0]}, which this release cannot read`, {
-      hint: "was Thornkey downgraded? The release that wrote it can read it",
-    });
+    throw new ThornkeyError(
+      "STATE_DAMAGED",
+      `a sealed record of version ${sealed[0]}, which this release cannot read`,
+      {
+        hint: "was Thornkey downgraded? The release that wrote it can read it",
+      },
+    );
   }
   try {
     const decipher = createDecipheriv("aes-256-gcm", key, sealed.subarray(1, 1 + NONCE_BYTES), {

@@ -10,7 +10,11 @@ import { decodeHead, emptyHead, encodeHead, type Head } from "./head.ts";
 import type { Sealing } from "./sealing.ts";
 
 /** What a record is. The number is stored. */
-export const KIND = { key: 1, device: 2, namespace: 3 } as const;
+export const KIND = { key: 1, device: 2, namespace: 3, resident: 4 } as const;
+
+export function isKey(kind: number): boolean {
+  return kind === KIND.key || kind === KIND.resident;
+}
 export type Kind = (typeof KIND)[keyof typeof KIND];
 
 /** A record as it lies in the state, opened. */
@@ -28,6 +32,7 @@ export interface RecordNames {
   readonly full: string;
   /** Without its scope. */
   readonly bare: string;
+  readonly scope: string;
 }
 
 /** One change, inside a transaction that others may share. What it throws undoes it, and it alone. */
@@ -35,7 +40,8 @@ export interface Change {
   readonly head: Head;
   get(id: Uint8Array): OpenRecord | undefined;
   byName(full: string): OpenRecord | undefined;
-  count(kind: Kind): number;
+  countScope(scope: string): number;
+  ofKind(kind: Kind): readonly OpenRecord[];
   /**
    * @param summary what must survive damage of the record: kept a second time
    * @returns the new generation
@@ -47,6 +53,9 @@ export interface Change {
   setHead(fields: Partial<Pick<Head, "frozen" | "earlyBootEnded">>): void;
   signedUpTo(sequence: number): void;
   rememberReply(requestKey: Uint8Array, reply: Uint8Array): void;
+  /** Seals everything anew, under another master key. */
+  reseal(next: Sealing): void;
+  writeHeader(header: Uint8Array): void;
   /** Is called once the change is on the disk, before anybody hears of it. */
   afterwards(body: () => void): void;
 }
@@ -60,6 +69,7 @@ export interface State {
   byBareName(bare: string): readonly OpenRecord[];
   page(after: Uint8Array, limit: number): readonly OpenRecord[];
   count(kind: Kind): number;
+  ofKind(kind: Kind): readonly OpenRecord[];
   reply(requestKey: Uint8Array): Uint8Array | undefined;
   journal(after: number, limit: number): readonly { sequence: number; line: string }[];
   /**
@@ -182,7 +192,9 @@ interface Waiting {
   readonly reject: (error: unknown) => void;
 }
 
-type Outcome = { ok: true; value: unknown; after: (() => void)[]; events: StoredEvent[] } | { ok: false; error: unknown };
+type Outcome =
+  | { ok: true; value: unknown; after: (() => void)[]; events: StoredEvent[] }
+  | { ok: false; error: unknown };
 
 interface StoredEvent {
   readonly event: VaultEvent;
@@ -190,11 +202,12 @@ interface StoredEvent {
 }
 
 function createState(options: StateOptions, initial: Head): State {
-  const { database, sealing, counter, boot, now = Date.now } = options;
+  const { database, counter, boot, now = Date.now } = options;
+  let { sealing } = options;
   let head = initial;
   /** The state is one ahead of the counter, because the root did not answer. */
   let owing = false;
-  let waiting: Waiting[] = [];
+  const waiting: Waiting[] = [];
   let running: Promise<void> | undefined;
   let closed = false;
   const listeners: ((event: VaultEvent, keyId: string | undefined) => void)[] = [];
@@ -207,6 +220,7 @@ function createState(options: StateOptions, initial: Head): State {
       body: decodeStrictly(sealing.open(recordPlace(row.kind, row.id, row.generation), row.sealed)),
     };
   const get = (id: Uint8Array) => opened(database.records.get(id));
+  const ofKind = (kind: Kind) => database.records.ofKind(kind).flatMap((row) => opened(row) ?? []);
   const byName = (full: string) => opened(database.records.byName(sealing.nameTag(full)));
 
   async function run(): Promise<void> {
@@ -231,9 +245,11 @@ function createState(options: StateOptions, initial: Head): State {
   async function apply(batch: readonly Waiting[]): Promise<void> {
     let next = head;
     const outcomes: Outcome[] = [];
-    database.transaction(() => {
+    const sealingBefore = sealing;
+    const body = () => {
       for (const { work } of batch) {
         const before = next;
+        const sealingOfOthers = sealing;
         try {
           const after: (() => void)[] = [];
           const events: StoredEvent[] = [];
@@ -251,13 +267,20 @@ function createState(options: StateOptions, initial: Head): State {
           outcomes.push({ ok: true, value, after, events });
         } catch (error) {
           next = before;
+          sealing = sealingOfOthers;
           outcomes.push({ ok: false, error });
         }
       }
       const counted = batch.some((one, index) => one.counted && outcomes[index]?.ok);
       if (counted && next.counter !== undefined) next = { ...next, counter: next.counter + 1 };
       if (next !== head) database.meta.set("head", sealing.seal(HEAD_PLACE, encodeHead(next)));
-    });
+    };
+    try {
+      database.transaction(body);
+    } catch (error) {
+      sealing = sealingBefore;
+      throw error;
+    }
     const counts = next.counter !== head.counter;
     head = next;
     for (const outcome of outcomes) if (outcome.ok) for (const body of outcome.after) body();
@@ -292,7 +315,8 @@ function createState(options: StateOptions, initial: Head): State {
       },
       get,
       byName,
-      count: (kind) => database.records.count(kind),
+      countScope: (scope) => database.records.countScope(sealing.nameTag(`${scope}/*`)),
+      ofKind,
       put(kind, id, names, body, summary) {
         const old = database.records.get(id);
         const generation = (old?.generation ?? 0) + 1;
@@ -306,7 +330,8 @@ function createState(options: StateOptions, initial: Head): State {
         const sealed = sealing.seal(recordPlace(kind, id, generation), plaintext);
         plaintext.fill(0);
         const bare = names ? sealing.nameTag(`*/${names.bare}`) : null;
-        database.records.put({ id, kind, generation, full, bare, sealed });
+        const scope = names ? sealing.nameTag(`${names.scope}/*`) : null;
+        database.records.put({ id, kind, generation, full, bare, scope, sealed });
         if (summary !== undefined) {
           database.summaries.put(id, generation, sealing.seal(summaryPlace(id, generation), encodeStrictly(summary)));
         }
@@ -336,6 +361,33 @@ function createState(options: StateOptions, initial: Head): State {
       setHead: set,
       signedUpTo: (sequence) => set({ journal: { ...current().journal, signed: sequence } }),
       rememberReply: (key, reply) => database.requests.put(key, sealing.seal(requestPlace(key), reply)),
+      reseal(next) {
+        let sum: Uint8Array = new Uint8Array(32);
+        // Read whole before anything is written: a cursor does not see its own table change under it.
+        for (const row of [...database.records.all()]) {
+          const place = recordPlace(row.kind, row.id, row.generation);
+          const body = sealing.open(place, row.sealed);
+          const sealed = next.seal(place, body);
+          const names = namesIn(row.kind, decodeStrictly(body));
+          database.records.put({
+            ...row,
+            sealed,
+            full: names && next.nameTag(names.full),
+            bare: names && next.nameTag(`*/${names.bare}`),
+            scope: names && next.nameTag(`${names.scope}/*`),
+          });
+          body.fill(0);
+          sum = xor(sum, next.rowTag(row.id, row.generation, sealed));
+        }
+        for (const { id, generation, sealed } of [...database.summaries.all()]) {
+          const place = summaryPlace(id, generation);
+          database.summaries.put(id, generation, next.seal(place, sealing.open(place, sealed)));
+        }
+        database.requests.clear();
+        sealing = next;
+        set({ sum });
+      },
+      writeHeader: (header) => database.meta.set("header", header),
       afterwards: (body) => void after.push(body),
     };
   }
@@ -344,13 +396,15 @@ function createState(options: StateOptions, initial: Head): State {
     get head() {
       return head;
     },
-    sealing,
+    get sealing() {
+      return sealing;
+    },
     get,
     byName,
-    byBareName: (bare) =>
-      database.records.byBareName(sealing.nameTag(`*/${bare}`)).flatMap((row) => opened(row) ?? []),
+    byBareName: (bare) => database.records.byBareName(sealing.nameTag(`*/${bare}`)).flatMap((row) => opened(row) ?? []),
     page: (after, limit) => database.records.page(after, limit).flatMap((row) => opened(row) ?? []),
     count: (kind) => database.records.count(kind),
+    ofKind,
     reply(key) {
       const sealed = database.requests.get(key);
       return sealed && sealing.open(requestPlace(key), sealed);
@@ -374,6 +428,18 @@ function createState(options: StateOptions, initial: Head): State {
       await running;
     },
   };
+}
+
+/** Under what a record can be found, as {@link Change.put} was told. */
+function namesIn(kind: number, body: unknown): RecordNames | null {
+  if (kind === KIND.device) return null;
+  if (kind === KIND.namespace) return namespaceNames((body as { name: string }).name);
+  const { scope, label } = body as { scope: string; label: string };
+  return { full: `${scope}/${label}`, bare: label, scope };
+}
+
+export function namespaceNames(name: string): RecordNames {
+  return { full: `namespace ${name}`, bare: "namespace", scope: "" };
 }
 
 function notCounted(cause: unknown): ThornkeyError {
