@@ -1,0 +1,163 @@
+/** The HTTP front: Fastify on api.sock, with limits, and the routes of its neighbours. */
+import { createServer, type Server } from "node:http";
+import type { Socket } from "node:net";
+import fastify, { type FastifyRequest } from "fastify";
+import { ThornkeyError } from "../../errors.ts";
+import { MAXIMUM_FRAME } from "../../operations/protocol.ts";
+import type { Callers } from "../callers.ts";
+import { listenAt } from "../sockets.ts";
+import type { VaultLink } from "../vault-link.ts";
+import { sendFailure, sendJson } from "./answers.ts";
+import { addEvents } from "./events.ts";
+import { addHealth } from "./health.ts";
+import { addMetrics } from "./metrics.ts";
+import { addOperations } from "./operations.ts";
+import { HTTP_STATUS } from "./status.ts";
+import { createTally } from "./tally.ts";
+import { inTurns } from "./turns.ts";
+
+const FRONT = "http";
+
+/** JSON carries bytes as base64url, which is a third longer. */
+const BODY_BYTES = Math.ceil((MAXIMUM_FRAME * 4) / 3);
+
+/** Milliseconds and counts beyond which a client is sent away. */
+const LIMITS = {
+  maxHeaderSize: 8 * 1024,
+  /** All of the headers must be there; a client that trickles them holds nothing for longer. */
+  headersTimeout: 10_000,
+  /** All of the request must be there. */
+  requestTimeout: 30_000,
+  /** Between two requests. */
+  keepAliveTimeout: 60_000,
+  connectionsCheckingInterval: 2_000,
+  connections: 1024,
+  headersCount: 64,
+  /** A key's name of 110 characters, each percent-encoded. */
+  parameterLength: 330,
+} as const;
+
+export interface Front {
+  close(): Promise<void>;
+}
+
+/**
+ * @param path of the socket
+ * @param version of Thornkey, for the OpenAPI document
+ * @throws ThornkeyError `FAILED` when the socket cannot be had
+ */
+export async function serveHttp(path: string, link: VaultLink, callers: Callers, version: string): Promise<Front> {
+  const sockets = new Set<Socket>();
+  const tally = createTally();
+  let server: Server | undefined;
+  const app = fastify({
+    logger: false,
+    bodyLimit: BODY_BYTES,
+    routerOptions: { maxParamLength: LIMITS.parameterLength },
+    exposeHeadRoutes: false,
+    return503OnClosing: false,
+    forceCloseConnections: true,
+    requestTimeout: LIMITS.requestTimeout,
+    keepAliveTimeout: LIMITS.keepAliveTimeout,
+    clientErrorHandler: (error, socket) => refuseBytes(error, socket),
+    frameworkErrors: (error, _request, reply) => void sendFailure(reply, error),
+    serverFactory: (handler) => {
+      const { maxHeaderSize, headersTimeout, requestTimeout, keepAliveTimeout, connectionsCheckingInterval } = LIMITS;
+      server = createServer(
+        { maxHeaderSize, headersTimeout, requestTimeout, keepAliveTimeout, connectionsCheckingInterval },
+        inTurns(handler),
+      );
+      server.maxConnections = LIMITS.connections;
+      server.maxHeadersCount = LIMITS.headersCount;
+      return server;
+    },
+  });
+
+  // Bodies are read here, as bytes, and understood where it is known what they are for.
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser("*", (request, payload, done) => {
+    readBody(request, payload).then((body) => done(null, body), done);
+  });
+  app.addHook("onResponse", async (_request, reply) => tally.answered(reply.statusCode));
+  app.setErrorHandler((error, _request, reply) => sendFailure(reply, error));
+  app.setNotFoundHandler((_request, reply) => {
+    const error = new ThornkeyError("USAGE", "there is nothing here", { hint: "GET /openapi.json" });
+    const { code, message, hint } = error;
+    return sendJson(reply, 404, { code, message, hint });
+  });
+
+  const desk = { link, callers, tally };
+  addOperations(app, desk);
+  addEvents(app, desk);
+  addHealth(app, desk);
+  addMetrics(app, desk);
+  app.get("/openapi.json", async (_request, reply) => {
+    const { openApiDocument } = await import("./openapi.ts"); // only here: few ask for it
+    return sendJson(reply, 200, openApiDocument(version));
+  });
+
+  await app.ready();
+  if (server === undefined) throw new Error("Fastify made no server");
+  server.prependListener("connection", (socket: Socket) => {
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+    const admitted = callers.admit(socket, FRONT);
+    if (admitted === "unknown") socket.destroy();
+    else if (admitted === "too many") refuse(socket, "LIMIT_REACHED", "you have too many connections already");
+  });
+  const remove = await listenAt(server, path);
+  const listening = server;
+
+  return {
+    async close() {
+      remove();
+      const closed = new Promise<void>((resolve) => listening.close(() => resolve()));
+      for (const socket of sockets) socket.destroy();
+      await closed;
+      await app.close();
+    },
+  };
+}
+
+/** Collects a body, and zeroes the pieces it came in. */
+async function readBody(request: FastifyRequest, payload: AsyncIterable<Buffer>): Promise<Buffer> {
+  const declared = Number(request.headers["content-length"] ?? 0);
+  if (declared > BODY_BYTES) throw tooLong();
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of payload) {
+    chunks.push(chunk);
+    length += chunk.length;
+    if (length > BODY_BYTES) throw tooLong();
+  }
+  const body = Buffer.alloc(length);
+  let position = 0;
+  for (const chunk of chunks) {
+    position += chunk.copy(body, position);
+    chunk.fill(0);
+  }
+  return body;
+}
+
+function tooLong(): Error {
+  return Object.assign(new Error("body too long"), { statusCode: 413 });
+}
+
+/** Bytes that are not HTTP, or that came too slowly. */
+function refuseBytes(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === "ECONNRESET" || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const slow = error.code === "ERR_HTTP_REQUEST_TIMEOUT";
+  refuse(socket, slow ? "TIMED_OUT" : "MALFORMED", slow ? "the request came too slowly" : "not an HTTP request");
+}
+
+/** Answers without a request, and ends the connection. */
+function refuse(socket: Socket, code: "LIMIT_REACHED" | "MALFORMED" | "TIMED_OUT", message: string): void {
+  const body = JSON.stringify({ code, message });
+  const status = code === "TIMED_OUT" ? 408 : HTTP_STATUS[code];
+  const head = `HTTP/1.1 ${status} Refused\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n`;
+  socket.once("error", () => socket.destroy());
+  socket.end(head + body, () => socket.destroy());
+}
