@@ -40,7 +40,8 @@ export interface VaultDouble {
 export async function startVaultDouble(path: string): Promise<VaultDouble> {
   const sockets = new Map<Socket, Set<number>>();
   const events: VaultEvent[] = [];
-  const done = new Map<string, unknown>();
+  /** By request key; also what is not done yet, as a vault must not do it twice. */
+  const done = new Map<string, Promise<unknown>>();
   let server = createServer();
 
   const double: VaultDouble = {
@@ -131,15 +132,13 @@ export async function startVaultDouble(path: string): Promise<VaultDouble> {
     check(args, request.args);
     if (changes !== (request.requestKey !== undefined)) throw new ThornkeyError("USAGE", "request key");
     const key = request.requestKey && Buffer.from(request.requestKey).toString("hex");
-    if (key !== undefined && done.has(key)) return done.get(key);
-    const facts = double.callers.get(request.caller) as CallerFacts;
-    const handler = double.handlers[name];
-    const value =
-      handler !== undefined
-        ? await handler(request, facts)
-        : name === "events.subscribe"
-          ? { sequence: events.length }
-          : sample(reply);
+    const before = key === undefined ? undefined : done.get(key);
+    if (before !== undefined) return before;
+    const value = (async () => {
+      const handler = double.handlers[name];
+      if (handler !== undefined) return handler(request, double.callers.get(request.caller) as CallerFacts);
+      return name === "events.subscribe" ? { sequence: events.length } : sample(reply);
+    })();
     if (key !== undefined) done.set(key, value);
     return value;
   }

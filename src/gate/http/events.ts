@@ -103,7 +103,8 @@ async function serve(
   }
   reply.hijack();
   out.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-store", "x-accel-buffering": "no" });
-  out.write(`retry: ${RETRY_MILLISECONDS}\n\n`);
+  // An id without data: a client that has had nothing yet knows all the same where to go on from.
+  out.write(`retry: ${RETRY_MILLISECONDS}\nid: ${last}\n\n`);
   const held = early;
   early = undefined;
   for (const event of held) write(event);
