@@ -31,6 +31,10 @@ export interface VaultDouble {
   /** Sends an event to every subscriber, and keeps it for later ones. */
   happen(kind: string): void;
   askProgram(caller: number): void;
+  /** Writes bytes to everybody as they are. */
+  babble(bytes: Uint8Array): void;
+  /** Forgets which requests were done by their request keys. */
+  forget(): void;
   /** Ends every connection at once, as a vault that dies does. */
   die(): Promise<void>;
   rise(): Promise<void>;
@@ -57,6 +61,10 @@ export async function startVaultDouble(path: string): Promise<VaultDouble> {
     askProgram(caller) {
       for (const socket of sockets.keys()) socket.write(encodeToGate({ kind: "lookUpProgram", caller }));
     },
+    babble(bytes) {
+      for (const socket of sockets.keys()) socket.write(bytes);
+    },
+    forget: () => done.clear(),
     async die() {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       for (const socket of sockets.keys()) socket.destroy();

@@ -1,8 +1,8 @@
 /** The HTTP front: Fastify on api.sock, with limits, and the routes of its neighbours. */
-import { createServer, type Server } from "node:http";
+import { createServer, type Server, STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import fastify, { type FastifyRequest } from "fastify";
-import { ThornkeyError } from "../../errors.ts";
+import { type ErrorCode, ThornkeyError } from "../../errors.ts";
 import { MAXIMUM_FRAME } from "../../operations/protocol.ts";
 import type { Callers } from "../callers.ts";
 import { listenAt } from "../sockets.ts";
@@ -10,9 +10,9 @@ import type { VaultLink } from "../vault-link.ts";
 import { sendFailure, sendJson } from "./answers.ts";
 import { addEvents } from "./events.ts";
 import { addHealth } from "./health.ts";
+import { JSON_TYPE } from "./media.ts";
 import { addMetrics } from "./metrics.ts";
 import { addOperations } from "./operations.ts";
-import { HTTP_STATUS } from "./status.ts";
 import { createTally } from "./tally.ts";
 import { inTurns } from "./turns.ts";
 
@@ -103,7 +103,7 @@ export async function serveHttp(path: string, link: VaultLink, callers: Callers,
     socket.once("close", () => sockets.delete(socket));
     const admitted = callers.admit(socket, FRONT);
     if (admitted === "unknown") socket.destroy();
-    else if (admitted === "too many") refuse(socket, "LIMIT_REACHED", "you have too many connections already");
+    else if (admitted === "too many") refuse(socket, TOO_MANY);
   });
   const remove = await listenAt(server, path);
   const listening = server;
@@ -143,21 +143,30 @@ function tooLong(): Error {
   return Object.assign(new Error("body too long"), { statusCode: 413 });
 }
 
-/** Bytes that are not HTTP, or that came too slowly. */
+type EarlyRefusal = readonly [status: number, code: ErrorCode, sentence: string];
+
+const NOT_HTTP: EarlyRefusal = [400, "MALFORMED", "not an HTTP request"];
+/** What Node finds wrong before there is a request, by the code of its error. */
+const EARLY: { readonly [code: string]: EarlyRefusal } = {
+  ERR_HTTP_REQUEST_TIMEOUT: [408, "TIMED_OUT", "the request came too slowly"],
+  HPE_HEADER_OVERFLOW: [431, "USAGE", "the headers are too long"],
+};
+const TOO_MANY: EarlyRefusal = [429, "LIMIT_REACHED", "you have too many connections already"];
+
 function refuseBytes(error: NodeJS.ErrnoException, socket: Socket): void {
-  if (error.code === "ECONNRESET" || !socket.writable) {
-    socket.destroy();
-    return;
-  }
-  const slow = error.code === "ERR_HTTP_REQUEST_TIMEOUT";
-  refuse(socket, slow ? "TIMED_OUT" : "MALFORMED", slow ? "the request came too slowly" : "not an HTTP request");
+  if (error.code === "ECONNRESET" || !socket.writable) socket.destroy();
+  else refuse(socket, EARLY[error.code ?? ""] ?? NOT_HTTP);
 }
 
 /** Answers without a request, and ends the connection. */
-function refuse(socket: Socket, code: "LIMIT_REACHED" | "MALFORMED" | "TIMED_OUT", message: string): void {
+function refuse(socket: Socket, [status, code, message]: EarlyRefusal): void {
   const body = JSON.stringify({ code, message });
-  const status = code === "TIMED_OUT" ? 408 : HTTP_STATUS[code];
-  const head = `HTTP/1.1 ${status} Refused\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n`;
+  const head = [
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
+    "connection: close",
+    `content-type: ${JSON_TYPE}`,
+    `content-length: ${Buffer.byteLength(body)}`,
+  ];
   socket.once("error", () => socket.destroy());
-  socket.end(head + body, () => socket.destroy());
+  socket.end(`${head.join("\r\n")}\r\n\r\n${body}`, () => socket.destroy());
 }
