@@ -2,19 +2,12 @@
  * The gate's one connection to the vault. It is made again for ever, and what was asked meanwhile or was on its way is
  * asked again, so that callers see a vault's restart only as a delay.
  */
-import { connect, type Socket } from "node:net";
 import { ThornkeyError } from "../errors.ts";
-import {
-  createFrameReader,
-  decodeToGate,
-  encodeToVault,
-  PROTOCOL_VERSION,
-  type ToGate,
-  type ToVault,
-} from "../operations/protocol.ts";
+import { encodeToVault, type ToVault } from "../operations/protocol.ts";
 import { HUMAN_DEADLINE, type OperationName, operationOf, type VaultEvent } from "../operations/table.ts";
 import type { CallerFacts } from "../operations/who.ts";
 import { createRounds } from "./rounds.ts";
+import { type ConnectionListener, createVaultConnection } from "./vault-connection.ts";
 
 /** Somebody who asks. He is told to the vault before his first request, and again after each reconnection. */
 export interface CallerHandle {
@@ -61,10 +54,6 @@ export interface VaultLink {
 const AT_VAULT = 64;
 /** How many requests of one caller wait in the gate. */
 const WAITING = 1024;
-/** Milliseconds from one attempt to reach the vault to the next. */
-const BACKOFF = { first: 5, most: 250 } as const;
-/** How long a vault may take to say hello, in milliseconds. */
-const HELLO_MILLISECONDS = 5000;
 /** The vault's own deadline comes first, as it knows better what happened. */
 const GRACE_MILLISECONDS = 1000;
 /** A request that was on its way so many times when the vault went is perhaps why. */
@@ -98,38 +87,23 @@ export function createVaultLink(path: string): VaultLink {
   const listeners = new Set<() => void>();
   /** What goes before requests: callers that are gone, cancelled requests, digests of programs. */
   let control: Uint8Array[] = [];
-  let socket: Socket | undefined;
-  let connected = false;
   let closed = false;
-  let backoff: number = BACKOFF.first;
-  let retry: NodeJS.Timeout | undefined;
   let flushing: NodeJS.Immediate | undefined;
   let lastCaller = 0;
   let lastId = 0;
 
-  reach();
+  const connection = createVaultConnection(path, {
+    up() {
+      flushSoon();
+      for (const listener of [...listeners]) listener();
+    },
+    down: askAgain,
+    drained: flushSoon,
+    message: take,
+  });
 
-  function reach(): void {
-    const attempt = connect(path);
-    socket = attempt;
-    const reader = createFrameReader();
-    attempt.setTimeout(HELLO_MILLISECONDS, () => attempt.destroy());
-    attempt.on("data", (chunk) => {
-      try {
-        reader.push(chunk, (frame) => take(decodeToGate(frame), attempt));
-      } catch {
-        attempt.destroy(); // nobody can tell where the next frame begins
-      }
-      chunk.fill(0);
-    });
-    attempt.on("drain", flushSoon);
-    attempt.on("error", () => {}); // "close" follows
-    attempt.on("close", () => lost());
-  }
-
-  function lost(): void {
-    connected = false;
-    socket = undefined;
+  /** Everything that was on its way waits again, before what waits already. */
+  function askAgain(): void {
     control = [];
     for (const caller of callers.values()) {
       caller.opened = false;
@@ -146,25 +120,10 @@ export function createVaultLink(path: string): VaultLink {
       );
     }
     atVault.clear();
-    if (closed) return;
-    retry = setTimeout(reach, backoff);
-    backoff = Math.min(backoff * 2, BACKOFF.most);
   }
 
-  function take(message: ToGate, from: Socket): void {
-    if (from !== socket) return;
+  function take(message: Parameters<ConnectionListener["message"]>[0]): void {
     switch (message.kind) {
-      case "hello":
-        if (message.version !== PROTOCOL_VERSION) {
-          from.destroy();
-          return;
-        }
-        from.setTimeout(0);
-        connected = true;
-        backoff = BACKOFF.first;
-        flushSoon();
-        for (const listener of [...listeners]) listener();
-        return;
       case "reply":
         atVault.get(message.id)?.settle(undefined, message.value);
         return;
@@ -186,7 +145,7 @@ export function createVaultLink(path: string): VaultLink {
   }
 
   function say(message: ToVault): void {
-    if (!connected) return;
+    if (!connection.up) return;
     control.push(encodeToVault(message));
     flushSoon();
   }
@@ -198,10 +157,10 @@ export function createVaultLink(path: string): VaultLink {
 
   function flush(): void {
     flushing = undefined;
-    if (!connected || socket === undefined) return;
+    if (!connection.up) return;
     const frames = control;
     control = [];
-    let bytes = socket.writableLength;
+    let bytes = connection.unread;
     while (bytes < HIGH_WATER) {
       const next = rounds.take((number) => (callers.get(number)?.atVault ?? 0) < AT_VAULT);
       if (next === undefined) break;
@@ -217,10 +176,7 @@ export function createVaultLink(path: string): VaultLink {
       caller.atVault++;
       atVault.set(next.id, next);
     }
-    if (frames.length === 0) return;
-    // A copy in any case: the frames are needed again when the vault goes, and this is zeroed once it is written.
-    const batch = Buffer.concat(frames);
-    socket.write(batch, () => batch.fill(0));
+    connection.write(frames);
   }
 
   function closeCaller(caller: Caller): void {
@@ -234,7 +190,7 @@ export function createVaultLink(path: string): VaultLink {
 
   return {
     get connected() {
-      return connected;
+      return connection.up;
     },
     get load() {
       return { waiting: rounds.size, atVault: atVault.size };
@@ -291,9 +247,13 @@ export function createVaultLink(path: string): VaultLink {
         const longest = deadline ?? Math.max(given, operation.requires === "use" ? HUMAN_DEADLINE : 0);
         let timer = setTimeout(
           () => {
-            if (!connected) giveUp(unavailable());
+            if (!connection.up) giveUp(unavailable());
             else if (longest <= given) giveUp(timedOut(name, longest));
-            else timer = setTimeout(() => giveUp(connected ? timedOut(name, longest) : unavailable()), longest - given);
+            else
+              timer = setTimeout(
+                () => giveUp(connection.up ? timedOut(name, longest) : unavailable()),
+                longest - given,
+              );
           },
           given + (deadline === undefined ? GRACE_MILLISECONDS : 0),
         );
@@ -309,7 +269,6 @@ export function createVaultLink(path: string): VaultLink {
 
     async close() {
       closed = true;
-      clearTimeout(retry);
       clearImmediate(flushing);
       for (const caller of callers.values()) {
         for (const pending of [...caller.pending]) {
@@ -317,9 +276,7 @@ export function createVaultLink(path: string): VaultLink {
         }
       }
       callers.clear();
-      const last = socket;
-      if (last === undefined || last.closed) return;
-      await new Promise<void>((resolve) => last.once("close", () => resolve()).destroy());
+      await connection.close();
     },
   };
 }

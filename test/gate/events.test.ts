@@ -65,6 +65,17 @@ describe("the stream of events", () => {
     stream.request.destroy();
   });
 
+  it("shows once what the vault sends twice", async () => {
+    const stream = await open("/v1/events");
+    for (let i = 0; i < 3; i++) lab.vault.happen("twice", 2);
+    await until(() => stream.ids().length >= 3, "the events are there");
+    lab.vault.happen("last");
+    await until(() => stream.text().includes("event: last"), "the last is there");
+    expect(new Set(stream.ids()).size).toBe(4);
+    expect(stream.ids().length).toBe(4);
+    stream.request.destroy();
+  });
+
   it("is refused like anything else", async () => {
     lab.vault.handlers["events.subscribe"] = () => {
       throw new ThornkeyError("NOT_PERMITTED", "not for you");

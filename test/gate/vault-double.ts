@@ -28,8 +28,8 @@ export interface VaultDouble {
   readonly programs: Map<number, string | undefined>;
   handlers: { [Name in OperationName]?: Handler };
   connections(): number;
-  /** Sends an event to every subscriber, and keeps it for later ones. */
-  happen(kind: string): void;
+  /** Sends an event to every subscriber, `times` times, and keeps it for later ones. */
+  happen(kind: string, times?: number): void;
   askProgram(caller: number): void;
   /** Writes bytes to everybody as they are. */
   babble(bytes: Uint8Array): void;
@@ -51,11 +51,13 @@ export async function startVaultDouble(path: string): Promise<VaultDouble> {
   const double: VaultDouble = {
     ...{ requests: [], cancelled: [], gone: [], callers: new Map(), programs: new Map(), handlers: {} },
     connections: () => sockets.size,
-    happen(kind) {
+    happen(kind, times = 1) {
       const event = { sequence: events.length + 1, time: Date.now(), kind, text: `${kind} happened` };
       events.push(event);
       for (const [socket, subscribers] of sockets) {
-        for (const caller of subscribers) socket.write(encodeToGate({ kind: "event", caller, event }));
+        for (const caller of subscribers) {
+          for (let i = 0; i < times; i++) socket.write(encodeToGate({ kind: "event", caller, event }));
+        }
       }
     },
     askProgram(caller) {
