@@ -38,14 +38,21 @@ const AWAY = new Set(["ECONNREFUSED", "ECONNRESET", "ENOENT", "EPIPE", "EAGAIN"]
 /** @param socketPath the gate's api.sock */
 export function createTransport(socketPath: string): Transport {
   const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS, maxFreeSockets: CONNECTIONS });
+  /** For streams, which keep their connections: they must not use up those of requests. */
+  const streams = new Agent();
   const closing = new AbortController();
 
   /** Does it once; whatever the answer is taken with also counts as part of the attempt. */
-  function attempt<T>(sent: Sent, until: number, take: (response: IncomingMessage) => Promise<T>): Promise<T> {
+  function attempt<T>(
+    via: Agent,
+    sent: Sent,
+    until: number,
+    take: (response: IncomingMessage) => Promise<T>,
+  ): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       const { method, path, headers, body } = sent;
       const length = body === undefined ? {} : { "content-length": `${body.length}` };
-      const request = httpRequest({ socketPath, agent, method, path, headers: { ...headers, ...length } });
+      const request = httpRequest({ socketPath, agent: via, method, path, headers: { ...headers, ...length } });
       const abort = () => request.destroy(new ThornkeyError("ABORTED", "the request was given up"));
       const timer = setTimeout(() => request.destroy(timedOut()), Math.max(0, until - performance.now()));
       const settle = () => {
@@ -66,13 +73,13 @@ export function createTransport(socketPath: string): Transport {
     });
   }
 
-  async function persist<T>(sent: Sent, take: (response: IncomingMessage) => Promise<T>): Promise<T> {
+  async function persist<T>(via: Agent, sent: Sent, take: (response: IncomingMessage) => Promise<T>): Promise<T> {
     const until = performance.now() + sent.deadline;
     for (let backoff: number = BACKOFF.first; ; backoff = Math.min(backoff * 2, BACKOFF.most)) {
       if (sent.signal?.aborted || closing.signal.aborted)
         throw new ThornkeyError("ABORTED", "the request was given up");
       try {
-        return await attempt(sent, until, take);
+        return await attempt(via, sent, until, take);
       } catch (cause) {
         if (cause instanceof ThornkeyError) throw cause;
         const { code } = cause as NodeJS.ErrnoException;
@@ -88,17 +95,18 @@ export function createTransport(socketPath: string): Transport {
 
   return {
     ask: (sent) =>
-      persist(sent, async (response) => {
+      persist(agent, sent, async (response) => {
         const chunks: Buffer[] = [];
         for await (const chunk of response) chunks.push(chunk as Buffer);
         const body = Buffer.concat(chunks);
         for (const chunk of chunks) chunk.fill(0); // it may hold a secret, and is not needed any more
         return { status: response.statusCode ?? 0, body };
       }),
-    open: (sent) => persist(sent, async (response) => response),
+    open: (sent) => persist(streams, sent, async (response) => response),
     close() {
       closing.abort();
       agent.destroy();
+      streams.destroy();
     },
   };
 }

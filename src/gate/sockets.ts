@@ -21,9 +21,13 @@ export async function listenAt(server: Server, path: string): Promise<() => void
   const made = `${path}.${process.pid}`;
   rmSync(made, { force: true });
   await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
+    const refuse = (cause: Error) => {
+      const hint = "the folder of --run must be there, and belong to the user of the gate";
+      reject(new ThornkeyError("FAILED", `no socket can be made at ${path}: ${cause.message}`, { hint, cause }));
+    };
+    server.once("error", refuse);
     server.listen(made, () => {
-      server.removeListener("error", reject);
+      server.removeListener("error", refuse);
       resolve();
     });
   });

@@ -162,6 +162,18 @@ describe("a client", () => {
     await until(() => lab.vault.cancelled.includes(id ?? -1), "the request is cancelled");
   });
 
+  it("has connections left for requests, however many streams of events are read", async () => {
+    const abort = new AbortController();
+    const before = lab.gate.callers.connections;
+    const readers = Array.from({ length: 12 }, async () => {
+      for await (const _ of thornkey.events({ signal: abort.signal }));
+    });
+    await until(() => lab.gate.callers.connections >= before + 12, "all are reading");
+    expect(await thornkey.status()).toMatchObject({ ready: true });
+    abort.abort();
+    await Promise.all(readers);
+  });
+
   it("says so when nothing serves", async () => {
     await expect(connect({ run: `${lab.run}/nowhere`, patience: 20 })).rejects.toMatchObject({
       code: "VAULT_UNAVAILABLE",

@@ -64,6 +64,7 @@ describe("the gate as a process", () => {
     expect(await gate.end("SIGTERM")).toBe(0);
     writeFileSync(join(lab.run, "api.sock"), "precious");
     await expect(spawnGate(lab.run)).rejects.toThrow("is no socket");
+    await expect(spawnGate(join(lab.run, "nowhere"))).rejects.toThrow("no socket can be made");
   });
 
   it("says how it is used", async () => {
