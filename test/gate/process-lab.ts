@@ -14,11 +14,16 @@ export interface GateProcess {
   end(signal: NodeJS.Signals): Promise<number | NodeJS.Signals | null>;
 }
 
+/** What a test that fails would leave running. */
+const running = new Set<ChildProcess>();
+
 export async function spawnGate(run: string): Promise<GateProcess> {
   const program = join(import.meta.dirname, "gate-process.ts");
   const child = spawn(process.execPath, ["--expose-gc", program, "--run", run], {
     stdio: ["ignore", "pipe", "pipe", "ipc"],
   });
+  running.add(child);
+  child.once("exit", () => running.delete(child));
   let stderr = "";
   child.stderr?.on("data", (chunk) => (stderr += chunk));
   const exited = once(child, "exit");
@@ -47,6 +52,7 @@ export async function openProcessLab(): Promise<ProcessLab> {
   return {
     ...{ run, vault },
     async close() {
+      for (const child of running) child.kill("SIGKILL");
       await vault.close();
       rmSync(run, { recursive: true });
     },
