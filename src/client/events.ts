@@ -22,7 +22,7 @@ const AGAIN_MILLISECONDS = 100;
 const LONGEST = 64 * 1024;
 
 /**
- * Every event once, in order, also across restarts of gate and vault. Ends when the signal fires.
+ * Every event of the journal once, in order, also across restarts of gate and vault. Ends when the signal fires.
  *
  * @throws ThornkeyError `NOT_PERMITTED`, or `VAULT_UNAVAILABLE` when the gate stays away for a minute
  */
@@ -47,8 +47,9 @@ export async function* readEvents(transport: Transport, options: EventOptions): 
       response.setTimeout(SILENCE_MILLISECONDS, end);
       // The id of a message without data is where the stream begins, before anything has happened.
       for await (const { id, data } of messages(response)) {
-        if (id === undefined || (last !== undefined && id <= last)) continue;
-        last = id;
+        // Without an id it is in no journal, and only who listens hears of it.
+        if (id !== undefined && last !== undefined && id <= last) continue;
+        last = id ?? last;
         if (data !== undefined) yield data;
       }
     } catch (error) {

@@ -225,6 +225,9 @@ describe("what goes away and comes back is only a delay", () => {
     };
     happen(3);
     await until(() => seen.length === 3, "the first events are seen");
+    lab.vault.pass("confirmation.wanted");
+    await until(() => seen.length === 4, "what is in no journal is seen");
+    expect(seen.pop()).toBe(0);
     await lab.vault.die();
     happen(2);
     await lab.vault.rise();

@@ -69,10 +69,12 @@ describe("the stream of events", () => {
     const stream = await open("/v1/events");
     for (let i = 0; i < 3; i++) lab.vault.happen("twice", 2);
     await until(() => stream.ids().length >= 3, "the events are there");
+    lab.vault.pass("confirmation.wanted");
     lab.vault.happen("last");
     await until(() => stream.text().includes("event: last"), "the last is there");
     expect(new Set(stream.ids()).size).toBe(4);
     expect(stream.ids().length).toBe(4);
+    expect(stream.text()).toContain("\n\nevent: confirmation.wanted\n"); // no id: nothing to go on from
     stream.request.destroy();
   });
 

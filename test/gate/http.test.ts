@@ -154,6 +154,19 @@ describe("a refusal", () => {
   });
 });
 
+describe("whoever cannot be identified", () => {
+  it("gets no connection, and the vault hears nothing", async () => {
+    const strangers = await openLab(() => {
+      throw new Error("the kernel does not tell");
+    });
+    await expect(strangers.ask("/alive")).rejects.toThrow();
+    await expect(strangers.ask("/v1/status")).rejects.toThrow();
+    expect(strangers.vault.callers.size).toBe(0);
+    expect(strangers.gate.callers.connections).toBe(0);
+    await strangers.close();
+  });
+});
+
 describe("the vault hears", () => {
   it("who asks, by the front he came through", async () => {
     await lab.ask("/v1/status");

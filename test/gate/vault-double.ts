@@ -30,6 +30,8 @@ export interface VaultDouble {
   connections(): number;
   /** Sends an event to every subscriber, `times` times, and keeps it for later ones. */
   happen(kind: string, times?: number): void;
+  /** Sends an event that is kept nowhere. */
+  pass(kind: string): void;
   askProgram(caller: number): void;
   /** Writes bytes to everybody as they are. */
   babble(bytes: Uint8Array): void;
@@ -58,6 +60,12 @@ export async function startVaultDouble(path: string): Promise<VaultDouble> {
         for (const caller of subscribers) {
           for (let i = 0; i < times; i++) socket.write(encodeToGate({ kind: "event", caller, event }));
         }
+      }
+    },
+    pass(kind) {
+      const event = { sequence: 0, time: Date.now(), kind, text: "now or never" };
+      for (const [socket, subscribers] of sockets) {
+        for (const caller of subscribers) socket.write(encodeToGate({ kind: "event", caller, event }));
       }
     },
     askProgram(caller) {

@@ -19,6 +19,9 @@ const STALLED_MILLISECONDS = 60_000;
 /** What a browser waits before it comes back, in milliseconds. */
 const RETRY_MILLISECONDS = 1000;
 
+/** The number of an event that is in no journal: only who listens when it happens hears of it. */
+const PASSING = 0;
+
 export function addEvents(app: FastifyInstance, desk: Desk): void {
   const stream = async (request: FastifyRequest, reply: FastifyReply) => {
     const { after } = argumentsOf("events.subscribe", request) as ArgsOf<"events.subscribe">;
@@ -58,9 +61,12 @@ async function serve(
       early.push(event);
       return;
     }
-    if (caller === undefined || (last !== undefined && event.sequence <= last)) return;
-    last = event.sequence;
-    out.write(`id: ${event.sequence}\nevent: ${oneLine(event.kind)}\ndata: ${JSON.stringify(event)}\n\n`);
+    if (caller === undefined) return;
+    const passing = event.sequence === PASSING;
+    if (!passing && last !== undefined && event.sequence <= last) return;
+    if (!passing) last = event.sequence;
+    const id = passing ? "" : `id: ${event.sequence}\n`;
+    out.write(`${id}event: ${oneLine(event.kind)}\ndata: ${JSON.stringify(event)}\n\n`);
     if (out.writableLength > HIGH_WATER) pause();
   }
 
