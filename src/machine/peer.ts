@@ -92,17 +92,20 @@ export interface Program {
   readonly program: string | undefined;
   /** The systemd unit it belongs to. */
   readonly unit: string | undefined;
+  /** @returns SHA-256 of its executable, 64 hexadecimal digits, or undefined when that cannot be told */
+  sha256(): Promise<string | undefined>;
 }
 
 /**
  * @param proc the directory that is `/proc`
  * @returns what can be told of a peer that is still there; nothing of one that has ended
  */
-export function programOf(peer: Pick<Peer, "pid" | "alive">, proc = "/proc"): Program {
+export function describeProgram(peer: Pick<Peer, "pid" | "alive">, proc = "/proc"): Program {
   const program = attempt(() => readlinkSync(`${proc}/${peer.pid}/exe`));
   const unit = attempt(() => unitOf(readFileSync(`${proc}/${peer.pid}/cgroup`, "utf8")));
   // Its number may have gone to another process while we looked.
-  return peer.alive() ? { program, unit } : { program: undefined, unit: undefined };
+  const sha256 = () => programSha256(peer, proc);
+  return peer.alive() ? { program, unit, sha256 } : { program: undefined, unit: undefined, sha256 };
 }
 
 /** @param cgroup contents of /proc/PID/cgroup (cgroups(7)). @returns the innermost unit that systemd started */
@@ -121,7 +124,7 @@ const digests = new Map<string, string>();
  * @returns SHA-256 of the executable of a peer, hexadecimal; undefined when it cannot be read or the peer has ended.
  *   The file is opened through /proc/PID/exe, so it is the one that runs, whatever lies at its path now.
  */
-export async function programSha256(peer: Pick<Peer, "pid" | "alive">, proc = "/proc"): Promise<string | undefined> {
+async function programSha256(peer: Pick<Peer, "pid" | "alive">, proc = "/proc"): Promise<string | undefined> {
   const path = `${proc}/${peer.pid}/exe`;
   try {
     const { dev, ino, size, mtimeMs, ctimeMs } = statSync(path);

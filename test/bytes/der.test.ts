@@ -2,7 +2,13 @@ import { createPublicKey, createSign, createVerify, generateKeyPairSync } from "
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { concat, equal, fromHex } from "../../src/bytes/bytes.ts";
-import { p256SignatureFromDer, p256SignatureToDer, p256Spki } from "../../src/bytes/der.ts";
+import {
+  ecdsaSignatureFromDer,
+  ecdsaSignatureToDer,
+  p256SignatureFromDer,
+  p256SignatureToDer,
+  p256Spki,
+} from "../../src/bytes/der.ts";
 
 const bytes = (length: number) => fc.uint8Array({ minLength: length, maxLength: length });
 /** Halves of a signature, small and large numbers alike. */
@@ -42,6 +48,31 @@ describe("DER", () => {
       const key = { key: publicKey, dsaEncoding: "ieee-p1363" } as const;
       expect(createVerify("sha256").update(String(i)).verify(key, raw)).toBe(true);
     }
+  });
+
+  it.each([
+    ["P-384", 48],
+    ["P-521", 66],
+    ["secp256k1", 32],
+  ])("turns signatures of %s into the form of the other encoding", (namedCurve, size) => {
+    const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve });
+    for (let i = 0; i < 60; i++) {
+      const der = createSign("sha512").update(String(i)).sign(privateKey);
+      const raw = ecdsaSignatureFromDer(der, size);
+      expect(raw.length).toBe(2 * size);
+      expect(equal(ecdsaSignatureToDer(raw), der)).toBe(true);
+      const key = { key: publicKey, dsaEncoding: "ieee-p1363" } as const;
+      expect(createVerify("sha512").update(String(i)).verify(key, raw)).toBe(true);
+    }
+  });
+
+  it("takes the long form of a length only where the short one does not do", () => {
+    const long = ecdsaSignatureToDer(new Uint8Array(132).fill(0x91));
+    expect(long.subarray(0, 3)).toEqual(Uint8Array.of(0x30, 0x81, 2 * (2 + 1 + 66)));
+    expect(() => ecdsaSignatureFromDer(long.subarray(0, -1), 66)).toThrow();
+    expect(() => ecdsaSignatureFromDer(fromHex("30 81 06 02 01 01 02 01 01"), 66)).toThrow();
+    expect(() => ecdsaSignatureFromDer(long, 48)).toThrow();
+    expect(() => ecdsaSignatureToDer(new Uint8Array(133))).toThrow(RangeError);
   });
 
   it.each([

@@ -1,0 +1,171 @@
+/** The API of applications: one method for each operation of the vault. */
+import type { Secret } from "../bytes/secret.ts";
+import type {
+  ArgsOf,
+  BindingStatus,
+  DevicePolicy,
+  KeyInfo,
+  KeySummary,
+  Namespace,
+  OperationName,
+  ReplyOf,
+  VaultEvent,
+  VaultStatus,
+} from "../operations/table.ts";
+import { type Answered, type Call, type CallOptions, createCall, type Given } from "./caller.ts";
+import { type EventOptions, readEvents } from "./events.ts";
+import { type Key, keyHandle } from "./key.ts";
+import type { Transport } from "./transport.ts";
+
+/** The arguments of an operation, and how to give it up. */
+type With<Name extends OperationName, Own extends string = never> = Omit<Given<ArgsOf<Name>>, Own> & CallOptions;
+
+/**
+ * A connection to the vault. Every method may fail with the `ThornkeyError` the vault answers, with `VAULT_UNAVAILABLE`,
+ * `TIMED_OUT`, and with `ABORTED` when its signal fires. A restart of gate or vault is only a delay.
+ */
+export interface Thornkey extends AsyncDisposable {
+  /** Any operation by its name, as the table of operations has it. */
+  readonly call: Call;
+  /** A key by its name, `NAMESPACE/NAME`, or its id; the vault is not asked yet. */
+  key(name: string): Key;
+  readonly keys: {
+    create(args: With<"key.create">): Promise<KeyInfo>;
+    import(args: With<"key.import">): Promise<KeyInfo>;
+    /** Every key the caller has a right on, page by page. */
+    list(args?: With<"key.list">): AsyncGenerator<KeySummary, void>;
+    show(name: string, options?: CallOptions): Promise<KeyInfo>;
+    public(name: string, options?: CallOptions): Promise<ReplyOf<"key.public">>;
+    policy(name: string, change: With<"key.policy", "key">): Promise<KeyInfo>;
+    delete(name: string, options?: CallOptions): Promise<void>;
+  };
+  /** @param length 1 to 61,440 bytes */
+  random(length: number, options?: CallOptions): Promise<Secret>;
+  readonly storage: {
+    publicKey(args?: With<"storage.public">): Promise<ReplyOf<"storage.public">>;
+    /** @returns the 16 bytes of a locked object's file key */
+    open(args: With<"storage.open">): Promise<Secret>;
+  };
+  status(options?: CallOptions): Promise<VaultStatus>;
+  figures(options?: CallOptions): Promise<ReplyOf<"figures">["figures"]>;
+  freeze(args?: With<"freeze">): Promise<void>;
+  thaw(options?: CallOptions): Promise<void>;
+  /** For ever. @param args.device the vault's id, from its status */
+  destroy(args: With<"destroy">): Promise<ReplyOf<"destroy">>;
+  bootComplete(options?: CallOptions): Promise<void>;
+  readonly device: {
+    policy(options?: CallOptions): Promise<DevicePolicy>;
+    change(args: With<"device.change">): Promise<DevicePolicy>;
+  };
+  readonly namespaces: {
+    create(args: With<"namespace.create">): Promise<Namespace>;
+    list(options?: CallOptions): Promise<readonly Namespace[]>;
+    delete(name: string, options?: CallOptions): Promise<void>;
+  };
+  readonly binding: {
+    status(options?: CallOptions): Promise<BindingStatus>;
+    now(args?: With<"bind.now">): Promise<BindingStatus>;
+    seal(args?: With<"bind.seal">): Promise<Answered<"bind.seal">>;
+    confirm(args: With<"bind.confirm">): Promise<BindingStatus>;
+    undo(args: With<"bind.undo">): Promise<BindingStatus>;
+    rebind(args: With<"bind.rebind">): Promise<BindingStatus>;
+  };
+  readonly journal: {
+    /** The lines the caller may see, as they were written, until there are no more. */
+    read(args?: With<"journal.read">): AsyncGenerator<string, void>;
+    checkpoint(options?: CallOptions): Promise<ReplyOf<"journal.checkpoint">>;
+  };
+  /** What happens, until the signal fires; goes on after restarts without losing or repeating anything. */
+  events(options?: EventOptions): AsyncGenerator<VaultEvent, void>;
+  readonly confirmations: {
+    list(options?: CallOptions): Promise<ReplyOf<"confirm.list">["waiting"]>;
+    answer(id: number, approve: boolean, options?: CallOptions): Promise<void>;
+  };
+  /** Ends the connections; what is on its way fails with `ABORTED`. */
+  close(): Promise<void>;
+}
+
+export function thornkeyOver(transport: Transport): Thornkey {
+  const call = createCall(transport);
+  const key = (name: string) => keyHandle(call, name);
+  const close = async () => transport.close();
+  /** A method of an operation whose reply is what it answers. */
+  const plain =
+    <Name extends OperationName>(name: Name) =>
+    ({ signal, ...args }: With<Name>) =>
+      call(name, args as unknown as Given<ArgsOf<Name>>, { signal });
+  return {
+    call,
+    key,
+    keys: {
+      create: async (args) => (await plain("key.create")(args)).key,
+      import: async (args) => (await plain("key.import")(args)).key,
+      list: (args = {}) => listKeys(call, args),
+      show: (name, options) => key(name).show(options),
+      public: (name, options) => key(name).public(options),
+      policy: (name, change) => key(name).policy(change),
+      delete: (name, options) => key(name).delete(options),
+    },
+    random: async (length, options) => (await call("random", { length }, options)).random,
+    storage: {
+      publicKey: (args = {}) => plain("storage.public")(args),
+      open: async (args) => (await plain("storage.open")(args)).fileKey,
+    },
+    status: (options) => call("status", {}, options),
+    figures: async (options) => (await call("figures", {}, options)).figures,
+    freeze: async (args = {}) => void (await plain("freeze")(args)),
+    thaw: async (options) => void (await call("thaw", {}, options)),
+    destroy: (args) => plain("destroy")(args),
+    bootComplete: async (options) => void (await call("boot.complete", {}, options)),
+    device: {
+      policy: (options) => call("device.policy", {}, options),
+      change: (args) => plain("device.change")(args),
+    },
+    namespaces: {
+      create: async (args) => (await plain("namespace.create")(args)).namespace,
+      list: async (options) => (await call("namespace.list", {}, options)).namespaces,
+      delete: async (name, options) => void (await call("namespace.delete", { name }, options)),
+    },
+    binding: {
+      status: (options) => call("bind.status", {}, options),
+      now: (args = {}) => plain("bind.now")(args),
+      seal: (args = {}) => plain("bind.seal")(args),
+      confirm: (args) => plain("bind.confirm")(args),
+      undo: (args) => plain("bind.undo")(args),
+      rebind: (args) => plain("bind.rebind")(args),
+    },
+    journal: {
+      read: (args = {}) => readJournal(call, args),
+      checkpoint: (options) => call("journal.checkpoint", {}, options),
+    },
+    events: (options = {}) => readEvents(transport, options),
+    confirmations: {
+      list: async (options) => (await call("confirm.list", {}, options)).waiting,
+      answer: async (id, approve, options) => void (await call("confirm.answer", { id, approve }, options)),
+    },
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+async function* listKeys(call: Call, { signal, ...args }: With<"key.list">): AsyncGenerator<KeySummary, void> {
+  let { after } = args;
+  for (let more = true; more; ) {
+    const page = await call("key.list", { ...args, after }, { signal });
+    yield* page.keys;
+    more = page.more && page.after !== undefined && page.after !== after;
+    after = page.after;
+  }
+}
+
+/** `limit` is the length of a page; all pages are read. */
+async function* readJournal(call: Call, { signal, ...args }: With<"journal.read">): AsyncGenerator<string, void> {
+  let { after } = args;
+  for (let more = true; more; ) {
+    const page = await call("journal.read", { ...args, after }, { signal });
+    yield* page.lines;
+    const last = page.lines.at(-1);
+    more = page.more && last !== undefined;
+    if (last !== undefined) after = Number((JSON.parse(last) as { sequence?: unknown }).sequence);
+  }
+}

@@ -1,0 +1,91 @@
+/**
+ * Who is at the other end of a connection, from the moment it is made until it ends. Whoever cannot be identified gets
+ * no connection.
+ */
+import type { Socket } from "node:net";
+import type { CallerFacts } from "../operations/who.ts";
+import type { CallerHandle, CallerOptions, VaultLink } from "./vault-link.ts";
+
+/** A peer as the kernel tells of it. */
+export interface Identity {
+  readonly facts: CallerFacts;
+  /** @returns SHA-256 of its executable, 64 hexadecimal digits, or undefined when that cannot be told */
+  programSha256(): Promise<string | undefined>;
+  /** Lets go of what holds the process in view. */
+  close(): void;
+}
+
+/**
+ * @param front the protocol the connection speaks
+ * @throws when it cannot be told who is there
+ */
+export type Identify = (socket: Socket, front: string) => Identity;
+
+export interface Callers {
+  /**
+   * @returns the caller behind a connection, who is gone when it ends; or why there is none: `unknown` for a peer that
+   *   cannot be identified, `too many` when its user has too many connections already
+   */
+  admit(socket: Socket, front: string): CallerHandle | "unknown" | "too many";
+  /** @returns the caller of a connection that was admitted, and is still there */
+  of(socket: Socket): CallerHandle | undefined;
+  /**
+   * A further caller of the same identity, for one purpose on the same connection.
+   *
+   * @param event takes the events it subscribes to
+   */
+  another(socket: Socket, event: CallerOptions["event"]): CallerHandle | undefined;
+  readonly connections: number;
+}
+
+/** One user's share of the connections there can be. */
+const CONNECTIONS_OF_ONE_USER = 256;
+
+export function createCallers(link: VaultLink, identify: Identify): Callers {
+  const admitted = new Map<Socket, { identity: Identity; caller: CallerHandle }>();
+  const connectionsOf = new Map<number, number>();
+
+  function count(uid: number, change: number): void {
+    const connections = (connectionsOf.get(uid) ?? 0) + change;
+    if (connections > 0) connectionsOf.set(uid, connections);
+    else connectionsOf.delete(uid);
+  }
+
+  return {
+    admit(socket, front) {
+      let identity: Identity;
+      try {
+        identity = identify(socket, front);
+      } catch {
+        return "unknown";
+      }
+      const { uid } = identity.facts;
+      if ((connectionsOf.get(uid) ?? 0) >= CONNECTIONS_OF_ONE_USER) {
+        identity.close();
+        return "too many";
+      }
+      count(uid, 1);
+      const caller = link.openCaller(identity.facts, { programSha256: () => identity.programSha256() });
+      admitted.set(socket, { identity, caller });
+      socket.once("close", () => {
+        admitted.delete(socket);
+        count(uid, -1);
+        caller.close();
+        identity.close();
+      });
+      return caller;
+    },
+    of: (socket) => admitted.get(socket)?.caller,
+    another(socket, event) {
+      const identity = admitted.get(socket)?.identity;
+      if (identity === undefined) return undefined;
+      return link.openCaller(identity.facts, {
+        programSha256: () => identity.programSha256(),
+        ...(event && { event }),
+      });
+    },
+    get connections() {
+      return admitted.size;
+    },
+  };
+}

@@ -1,0 +1,7 @@
+/** Entry of the gate's process: `node main.ts --run DIR [--vault SOCKET]`. It has no access to the state. */
+import { hardenProcess } from "../machine/hygiene.ts";
+import { identifyByKernel } from "./kernel-identity.ts";
+import { runGate } from "./process.ts";
+
+hardenProcess();
+await runGate(process.argv.slice(2), identifyByKernel);
