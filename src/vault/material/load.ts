@@ -1,12 +1,12 @@
-import { hkdfSync } from "node:crypto";
 import { Secret } from "../../bytes/secret.ts";
 import { ThornkeyError } from "../../errors.ts";
-import { canDo, DIGESTS, factsOf, type KeyType } from "../../operations/key-types.ts";
+import { canDo, factsOf, type KeyType } from "../../operations/key-types.ts";
 import { pointOf } from "../../operations/public-keys.ts";
 import { AES } from "./aes.ts";
 import { type Engine, type OpenEngine, openNativeEngine, openPortableEngine } from "./engine.ts";
+import { hkdf } from "./hkdf.ts";
 import { hmac } from "./hmac.ts";
-import type { DeriveSpec, EncryptSpec, LoadedKey } from "./material.ts";
+import type { EncryptSpec, LoadedKey } from "./material.ts";
 import { typeOfPkcs8 } from "./pkcs8.ts";
 import { checkSignSpec, maximumOaepLength, notSupported } from "./settings.ts";
 
@@ -58,7 +58,7 @@ function loadAsymmetric(type: KeyType, secret: Secret, open: OpenEngine): Loaded
       agree: (peer) => new Secret(agreed(peer)),
       derive: (spec) => {
         if (spec.peer === undefined) throw new ThornkeyError("MALFORMED", `a key of type ${type} derives with a peer`);
-        return expanded(agreed(spec.peer), spec);
+        return hkdf(agreed(spec.peer), spec);
       },
     }),
     ...(canDo(type, "rsa-oaep") && {
@@ -103,7 +103,7 @@ function loadSymmetric(type: KeyType, secret: Secret): LoadedKey {
       derive(spec) {
         if (spec.peer !== undefined)
           throw new ThornkeyError("MALFORMED", `a key of type ${type} derives without a peer`);
-        return using((key) => expanded(new Uint8Array(key), spec));
+        return using((key) => hkdf(new Uint8Array(key), spec));
       },
     }),
     export: () => (own.length === 0 ? closed() : copyOf(own)),
@@ -128,18 +128,6 @@ function refusing(type: KeyType) {
     mac: refuse("MACs"),
     derive: refuse("derivation"),
   };
-}
-
-/** HKDF (RFC 5869). @param input is zeroed */
-function expanded(input: Uint8Array, { digest, salt, info, length }: DeriveSpec): Secret {
-  try {
-    if (!Number.isInteger(length) || length < 1 || length > 255 * DIGESTS[digest]) {
-      throw new ThornkeyError("MALFORMED", `HKDF with ${digest} makes 1 to ${255 * DIGESTS[digest]} bytes`);
-    }
-    return new Secret(new Uint8Array(hkdfSync(digest, input, salt, info, length)));
-  } finally {
-    input.fill(0);
-  }
 }
 
 function mustBeOaep(type: KeyType, { cipher, nonce, aad }: EncryptSpec): void {
