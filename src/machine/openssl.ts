@@ -1,45 +1,7 @@
 import { p256 } from "@noble/curves/nist.js";
 import { concat } from "../bytes/bytes.ts";
 import { p256SignatureToDer, p256Spki } from "../bytes/der.ts";
-import { loadKoffi } from "./libc.ts";
-
-/**
- * Functions of the OpenSSL inside Node, whose symbols the Node executable exports (or the shared libcrypto that a
- * distribution's Node is linked with). `node:crypto` cannot verify ECDSA over a digest that is already there.
- */
-const PROTOTYPES = {
-  d2i_PUBKEY: "void *d2i_PUBKEY(void *old, const uint8_t **der, long length)",
-  EVP_PKEY_free: "void EVP_PKEY_free(void *key)",
-  EVP_PKEY_CTX_new: "void *EVP_PKEY_CTX_new(void *key, void *engine)",
-  EVP_PKEY_CTX_free: "void EVP_PKEY_CTX_free(void *context)",
-  EVP_PKEY_verify_init: "int EVP_PKEY_verify_init(void *context)",
-  EVP_PKEY_verify:
-    "int EVP_PKEY_verify(void *context, const uint8_t *signature, size_t signatureLength, " +
-    "const uint8_t *digest, size_t digestLength)",
-  ERR_clear_error: "void ERR_clear_error()",
-} as const;
-
-/** A native object, or null. */
-type Pointer = object | bigint | null;
-
-interface OpenSsl {
-  d2i_PUBKEY(old: null, der: [Uint8Array], length: number): Pointer;
-  EVP_PKEY_free(key: Pointer): void;
-  EVP_PKEY_CTX_new(key: Pointer, engine: null): Pointer;
-  EVP_PKEY_CTX_free(context: Pointer): void;
-  EVP_PKEY_verify_init(context: Pointer): number;
-  EVP_PKEY_verify(
-    context: Pointer,
-    signature: Uint8Array,
-    signatureLength: number,
-    digest: Uint8Array,
-    digestLength: number,
-  ): number;
-  ERR_clear_error(): void;
-}
-
-/** undefined: not looked up yet; null: this Node does not export the functions. */
-let openSsl: OpenSsl | null | undefined;
+import { nativeOpenSsl, type OpenSsl } from "./openssl/library.ts";
 
 /**
  * Verifies an ECDSA signature by P-256 over a digest, natively; about 15,000 a second on a small PC. Where Node does
@@ -52,7 +14,7 @@ let openSsl: OpenSsl | null | undefined;
  * @throws RangeError when a length is wrong
  */
 export function verifyP256Digest(publicKey: Uint8Array, digest: Uint8Array, signature: Uint8Array): boolean {
-  const ssl = bound();
+  const ssl = nativeOpenSsl();
   return ssl === null
     ? verifyInJavaScript(publicKey, digest, signature)
     : verifyNatively(ssl, publicKey, digest, signature);
@@ -60,7 +22,7 @@ export function verifyP256Digest(publicKey: Uint8Array, digest: Uint8Array, sign
 
 /** @returns whether {@link verifyP256Digest} is native here */
 export function verifiesNatively(): boolean {
-  return bound() !== null;
+  return nativeOpenSsl() !== null;
 }
 
 /** The slow way of {@link verifyP256Digest}, with the same contract. */
@@ -72,20 +34,6 @@ export function verifyInJavaScript(publicKey: Uint8Array, digest: Uint8Array, si
   } catch {
     return false; // a point off the curve, r or s out of range
   }
-}
-
-/** @returns the functions, or null when they (or koffi) are not there */
-function bound(): OpenSsl | null {
-  if (openSsl === undefined) {
-    try {
-      const library = loadKoffi().load(null);
-      const functions = Object.entries(PROTOTYPES).map(([name, prototype]) => [name, library.func(prototype)]);
-      openSsl = Object.fromEntries(functions) as OpenSsl;
-    } catch {
-      openSsl = null;
-    }
-  }
-  return openSsl;
 }
 
 function verifyNatively(ssl: OpenSsl, publicKey: Uint8Array, digest: Uint8Array, signature: Uint8Array): boolean {

@@ -16,23 +16,44 @@ interface KeyTypeFacts {
   /** OpenSSL's and the standards' name of the curve. */
   readonly curve?: string;
   readonly uses: readonly KeyUse[];
+  /** What it can do; of signatures and of ciphers, the first is the default. */
+  readonly algorithms: readonly KeyAlgorithm[];
 }
 
-const EC_USES = ["sign", "verify", "agree", "derive"] as const;
-const RSA_USES = ["sign", "verify", "encrypt", "decrypt", "wrap", "unwrap"] as const;
+/** How a key signs. `ecdsa` answers r then s, each as long as the field; `rsa-*` and `ed25519` as their RFC says. */
+export const SIGNATURE_ALGORITHMS = ["ecdsa", "rsa-pkcs1", "rsa-pss", "ed25519"] as const;
+export type SignatureAlgorithm = (typeof SIGNATURE_ALGORITHMS)[number];
+
+/** How an RSA key encrypts (RFC 8017), and how a symmetric one does (SP 800-38D, RFC 3394, RFC 5649). */
+export const CIPHERS = ["rsa-oaep", "aes-gcm", "aes-kw", "aes-kwp"] as const;
+export type CipherName = (typeof CIPHERS)[number];
+
+/** Besides these: `ecdh` is RFC 7748 for x25519. */
+export type KeyAlgorithm = SignatureAlgorithm | CipherName | "ecdh" | "hkdf" | "hmac";
+
+const EC = { uses: ["sign", "verify", "agree", "derive"], algorithms: ["ecdsa", "ecdh", "hkdf"] } as const;
+const RSA = {
+  uses: ["sign", "verify", "encrypt", "decrypt", "wrap", "unwrap"],
+  algorithms: ["rsa-pss", "rsa-pkcs1", "rsa-oaep"],
+} as const;
 
 export const KEY_TYPES = {
-  p256: { family: "ec", bits: 256, curve: "prime256v1", uses: EC_USES },
-  p384: { family: "ec", bits: 384, curve: "secp384r1", uses: EC_USES },
-  p521: { family: "ec", bits: 521, curve: "secp521r1", uses: EC_USES },
-  secp256k1: { family: "ec", bits: 256, curve: "secp256k1", uses: EC_USES },
-  rsa2048: { family: "rsa", bits: 2048, uses: RSA_USES },
-  rsa3072: { family: "rsa", bits: 3072, uses: RSA_USES },
-  rsa4096: { family: "rsa", bits: 4096, uses: RSA_USES },
-  ed25519: { family: "edwards", bits: 256, curve: "ed25519", uses: ["sign", "verify"] },
-  x25519: { family: "montgomery", bits: 256, curve: "x25519", uses: ["agree", "derive"] },
-  aes256: { family: "symmetric", bits: 256, uses: ["encrypt", "decrypt", "wrap", "unwrap"] },
-  hmac256: { family: "symmetric", bits: 256, uses: ["mac", "verify", "derive"] },
+  p256: { family: "ec", bits: 256, curve: "prime256v1", ...EC },
+  p384: { family: "ec", bits: 384, curve: "secp384r1", ...EC },
+  p521: { family: "ec", bits: 521, curve: "secp521r1", ...EC },
+  secp256k1: { family: "ec", bits: 256, curve: "secp256k1", ...EC },
+  rsa2048: { family: "rsa", bits: 2048, ...RSA },
+  rsa3072: { family: "rsa", bits: 3072, ...RSA },
+  rsa4096: { family: "rsa", bits: 4096, ...RSA },
+  ed25519: { family: "edwards", bits: 256, curve: "ed25519", uses: ["sign", "verify"], algorithms: ["ed25519"] },
+  x25519: { family: "montgomery", bits: 256, curve: "x25519", uses: ["agree", "derive"], algorithms: ["ecdh", "hkdf"] },
+  aes256: {
+    family: "symmetric",
+    bits: 256,
+    uses: ["encrypt", "decrypt", "wrap", "unwrap"],
+    algorithms: ["aes-gcm", "aes-kwp", "aes-kw"],
+  },
+  hmac256: { family: "symmetric", bits: 256, uses: ["mac", "verify", "derive"], algorithms: ["hmac", "hkdf"] },
 } as const satisfies Record<string, KeyTypeFacts>;
 
 export type KeyType = keyof typeof KEY_TYPES;
@@ -48,10 +69,34 @@ export function factsOf(type: KeyType): KeyTypeFacts {
 export const DIGESTS = { sha256: 32, sha384: 48, sha512: 64 } as const satisfies Record<string, number>;
 export type Digest = keyof typeof DIGESTS;
 
-/** How a key signs. `ecdsa` answers r then s, each as long as the field; `rsa-*` and `ed25519` as their RFC says. */
-export const SIGNATURE_ALGORITHMS = ["ecdsa", "rsa-pkcs1", "rsa-pss", "ed25519"] as const;
-export type SignatureAlgorithm = (typeof SIGNATURE_ALGORITHMS)[number];
+/** @returns whether keys of the type do this at all */
+export function canDo(type: KeyType, algorithm: KeyAlgorithm): boolean {
+  return factsOf(type).algorithms.includes(algorithm);
+}
 
-/** How an RSA key encrypts (RFC 8017), and how a symmetric one does (SP 800-38D, RFC 3394, RFC 5649). */
-export const CIPHERS = ["rsa-oaep", "aes-gcm", "aes-kw", "aes-kwp"] as const;
-export type CipherName = (typeof CIPHERS)[number];
+/** @returns how keys of the type sign, the default first; nothing for those that do not */
+export function signatureAlgorithmsOf(type: KeyType): readonly SignatureAlgorithm[] {
+  return SIGNATURE_ALGORITHMS.filter((algorithm) => canDo(type, algorithm)).sort(byPreference(type));
+}
+
+/** @returns how keys of the type encrypt, the default first; nothing for those that do not */
+export function ciphersOf(type: KeyType): readonly CipherName[] {
+  return CIPHERS.filter((cipher) => canDo(type, cipher)).sort(byPreference(type));
+}
+
+function byPreference(type: KeyType) {
+  const { algorithms } = factsOf(type);
+  return (a: KeyAlgorithm, b: KeyAlgorithm) => algorithms.indexOf(a) - algorithms.indexOf(b);
+}
+
+/** @returns bytes of the field, the modulus or the secret: 66 for P-521 */
+export function sizeOf(type: KeyType): number {
+  return Math.ceil(factsOf(type).bits / 8);
+}
+
+/** @returns bytes of a signature: r and s for ECDSA, the modulus for RSA, 64 for Ed25519, 0 for keys that sign nothing */
+export function signatureLengthOf(type: KeyType): number {
+  const { family } = factsOf(type);
+  if (family === "rsa") return sizeOf(type);
+  return family === "ec" || family === "edwards" ? 2 * sizeOf(type) : 0;
+}
