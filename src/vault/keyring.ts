@@ -6,7 +6,8 @@ import { fromHex, toHex } from "../bytes/bytes.ts";
 import { Secret } from "../bytes/secret.ts";
 import { ThornkeyError } from "../errors.ts";
 import { encodeStrictly } from "../operations/protocol.ts";
-import { type LoadedKey, loadKey } from "./material/material.ts";
+import { loadKey } from "./material/load.ts";
+import type { LoadedKey } from "./material/material.ts";
 import { isUserScope, type StoredKey, storedKey, userScope } from "./records.ts";
 import { type Authority, type Caller, noSuchKey, rightsOn } from "./rights.ts";
 import { type LoadedStorageKey, loadStorageKey } from "./storage-key/storage-key.ts";
@@ -40,7 +41,8 @@ const KEPT_NAMES = 20_000;
 
 export function createKeyring(state: State, authority: Authority): Keyring {
   const records = new Map<string, StoredKey>();
-  const loaded = new Map<string, LoadedKey | LoadedStorageKey>();
+  const loaded = new Map<string, LoadedKey>();
+  const storage = new Map<string, LoadedStorageKey>();
   /** What a caller's name meant the last time: uid, space, name → id. */
   const names = new Map<string, string>();
 
@@ -108,7 +110,7 @@ export function createKeyring(state: State, authority: Authority): Keyring {
         throw new ThornkeyError("USAGE", `key '${key.name}' wants no ingredient`);
       }
       const known = loaded.get(key.id);
-      if (known !== undefined) return touched(loaded, key.id, known) as LoadedKey;
+      if (known !== undefined) return touched(loaded, key.id, known);
       using secret = unsealMaterial(key, undefined);
       const fresh = loadKey(key.type, secret);
       // A key whose uses are numbered may have had its last one: it is opened for each.
@@ -117,20 +119,23 @@ export function createKeyring(state: State, authority: Authority): Keyring {
     },
     loadStorage(key) {
       if (key.type !== "storage") throw new ThornkeyError("USAGE", `'${key.name}' is no storage key`);
-      const known = loaded.get(key.id);
-      if (known !== undefined) return touched(loaded, key.id, known) as LoadedStorageKey;
+      const known = storage.get(key.id);
+      if (known !== undefined) return known;
       using secret = unsealMaterial(key, undefined);
-      return keep(loaded, key.id, loadStorageKey(secret), KEPT_KEYS, (old) => old.close());
+      return keep(storage, key.id, loadStorageKey(secret), KEPT_KEYS, (old) => old.close());
     },
     forget(id) {
       records.delete(id);
       loaded.get(id)?.close();
       loaded.delete(id);
+      storage.get(id)?.close();
+      storage.delete(id);
     },
     forgetRecord: (id) => void records.delete(id),
     forgetNames: () => names.clear(),
     close() {
-      for (const key of loaded.values()) key.close();
+      for (const key of [...loaded.values(), ...storage.values()]) key.close();
+      storage.clear();
       loaded.clear();
       records.clear();
       names.clear();

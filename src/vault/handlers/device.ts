@@ -224,7 +224,7 @@ function remember(change: Change, request: Request, reply: unknown): void {
 
 async function statusOf(vault: OpenVault, request: Request): Promise<VaultStatus> {
   const { frozen, journal, counter } = vault.state.head;
-  const roles = [];
+  const roles: VaultStatus["you"]["roles"][number][] = [];
   for (const role of ["administrator", "auditor", "observer"] as const) {
     if (await hasRole(role, request.caller, vault.authority)) roles.push(role);
   }

@@ -10,7 +10,9 @@ import { encodeStrictly } from "../../operations/protocol.ts";
 import type { KeyInfo, KeySummary, OperationName } from "../../operations/table.ts";
 import { parseWho } from "../../operations/who.ts";
 import { idText, sealMaterial } from "../keyring.ts";
-import { generateMaterial, type NewMaterial, parseMaterial } from "../material/material.ts";
+import { generateMaterial } from "../material/generate.ts";
+import type { NewMaterial } from "../material/material.ts";
+import { parseMaterial } from "../material/parse.ts";
 import {
   fullName,
   isUserScope,

@@ -82,7 +82,8 @@ export interface State {
   change<T>(work: (change: Change) => T, options?: { counted?: boolean }): Promise<T>;
   /** Figures that nothing depends on: written now and then. */
   readonly figures: Database["figures"];
-  onEvent(listener: (event: VaultEvent, keyId: string | undefined) => void): void;
+  /** @returns what ends it */
+  onEvent(listener: (event: VaultEvent, keyId: string | undefined) => void): () => void;
   /** Waits for changes that are under way; takes no more. */
   close(): Promise<void>;
 }
@@ -210,7 +211,7 @@ function createState(options: StateOptions, initial: Head): State {
   const waiting: Waiting[] = [];
   let running: Promise<void> | undefined;
   let closed = false;
-  const listeners: ((event: VaultEvent, keyId: string | undefined) => void)[] = [];
+  const listeners = new Set<(event: VaultEvent, keyId: string | undefined) => void>();
 
   const opened = (row: StoredRow | undefined): OpenRecord | undefined =>
     row && {
@@ -422,7 +423,10 @@ function createState(options: StateOptions, initial: Head): State {
           running = undefined;
         });
       }),
-    onEvent: (listener) => void listeners.push(listener),
+    onEvent(listener) {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
     async close() {
       closed = true;
       await running;

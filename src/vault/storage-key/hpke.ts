@@ -1,0 +1,93 @@
+/**
+ * HPKE (RFC 9180), base mode, one message, KDF HKDF-SHA256 and AEAD ChaCha20-Poly1305: as much of it as opens the file
+ * key of an age file.
+ */
+import { createDecipheriv, createHmac } from "node:crypto";
+import { concat } from "../../bytes/bytes.ts";
+import { Secret } from "../../bytes/secret.ts";
+
+/** Key encapsulation mechanisms by their registered number (IANA, HPKE KEM Identifiers). */
+export const KEM = { p256: 0x0010, mlkem768p256: 0x0050 } as const;
+
+const HKDF_SHA256 = 0x0001;
+const CHACHA20_POLY1305 = 0x0003;
+const TAG_BYTES = 16;
+
+const ascii = (text: string) => new TextEncoder().encode(text);
+const u16 = (number: number) => Uint8Array.of(number >> 8, number & 0xff);
+
+/** HKDF-Extract (RFC 5869). */
+export function extract(salt: Uint8Array, input: Uint8Array): Uint8Array {
+  return new Uint8Array(createHmac("sha256", salt).update(input).digest());
+}
+
+/** HKDF-Expand (RFC 5869) for at most 32 bytes: one block. */
+function expand(key: Uint8Array, info: Uint8Array, length: number): Uint8Array {
+  return new Uint8Array(
+    createHmac("sha256", key)
+      .update(concat(info, Uint8Array.of(1)))
+      .digest()
+      .subarray(0, length),
+  );
+}
+
+function labeledExtract(suite: Uint8Array, salt: Uint8Array, label: string, input: Uint8Array): Uint8Array {
+  return extract(salt, concat(ascii("HPKE-v1"), suite, ascii(label), input));
+}
+
+function labeledExpand(
+  suite: Uint8Array,
+  key: Uint8Array,
+  label: string,
+  info: Uint8Array,
+  length: number,
+): Uint8Array {
+  return expand(key, concat(u16(length), ascii("HPKE-v1"), suite, ascii(label), info), length);
+}
+
+const NOTHING = new Uint8Array(0);
+
+/**
+ * ExtractAndExpand of DHKEM(P-256, HKDF-SHA256) (RFC 9180, 4.1).
+ *
+ * @param shared the X coordinate, 32 bytes
+ * @param encapsulated the sender's point, 65 bytes
+ * @param recipient our point, 65 bytes
+ */
+export function p256SharedSecret(shared: Uint8Array, encapsulated: Uint8Array, recipient: Uint8Array): Secret {
+  const suite = concat(ascii("KEM"), u16(KEM.p256));
+  const key = labeledExtract(suite, NOTHING, "eae_prk", shared);
+  const secret = labeledExpand(suite, key, "shared_secret", concat(encapsulated, recipient), 32);
+  key.fill(0);
+  return new Secret(secret);
+}
+
+/**
+ * @param kem number of the mechanism that gave `shared`
+ * @param shared the mechanism's shared secret, 32 bytes
+ * @returns the message, or undefined when it is not authentic
+ */
+export function openMessage(kem: number, shared: Secret, info: Uint8Array, sealed: Uint8Array): Secret | undefined {
+  if (sealed.length < TAG_BYTES) return undefined;
+  const suite = concat(ascii("HPKE"), u16(kem), u16(HKDF_SHA256), u16(CHACHA20_POLY1305));
+  const context = concat(
+    Uint8Array.of(0), // mode_base
+    labeledExtract(suite, NOTHING, "psk_id_hash", NOTHING),
+    labeledExtract(suite, NOTHING, "info_hash", info),
+  );
+  const secret = shared.use((bytes) => labeledExtract(suite, bytes, "secret", NOTHING));
+  const key = labeledExpand(suite, secret, "key", context, 32);
+  const nonce = labeledExpand(suite, secret, "base_nonce", context, 12);
+  try {
+    const decipher = createDecipheriv("chacha20-poly1305", key, nonce, { authTagLength: TAG_BYTES });
+    decipher.setAuthTag(sealed.subarray(sealed.length - TAG_BYTES));
+    const message = decipher.update(sealed.subarray(0, sealed.length - TAG_BYTES));
+    decipher.final();
+    return new Secret(message);
+  } catch {
+    return undefined;
+  } finally {
+    secret.fill(0);
+    key.fill(0);
+  }
+}
