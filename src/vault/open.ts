@@ -174,7 +174,12 @@ async function assemble(
     rootDescription,
     evidenceKey,
     rootQueue: createFairRunner(WAITING_FOR_ROOT),
-    random: createRandom(root.root),
+    random: createRandom(root.root, {
+      onFailure(reason, final) {
+        const text = `the root contributes no random bytes${final ? " any more" : ""}: ${reason}`;
+        state.change((change) => change.journal({ kind: "random.failed", text })).catch(() => {});
+      },
+    }),
     ledger: createUseLedger(database),
     rates: createRateLimiter(),
     confirmations: createConfirmations((use) => {
@@ -229,6 +234,7 @@ async function assemble(
     },
     async close() {
       clearInterval(signer);
+      vault.random.close();
       vault.keyring.close();
       if (!vault.destroyed) {
         await signJournal(vault).catch(() => {});

@@ -33,6 +33,8 @@ export async function runVault(options: RunOptions): Promise<void> {
   const ended = new Promise<void>((resolve) => {
     for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) process.once(signal, () => resolve());
   });
+  // Threads and processes of roots do not keep us; while a vault opens nothing else does.
+  const alive = setInterval(() => {}, 60_000);
   mkdirSync(options.run, { recursive: true, mode: 0o755 });
   let vault: OpenVault | undefined;
   let refusal: ThornkeyError | undefined;
@@ -67,6 +69,7 @@ export async function runVault(options: RunOptions): Promise<void> {
   };
   void retry();
   await ended;
+  clearInterval(alive);
   stopping = true;
   setTimeout(() => process.exit(ERROR_CODES.FAILED.exit), 10_000).unref();
   await serving.close();

@@ -273,7 +273,8 @@ function createConnection(
     flush,
     take(chunk: Uint8Array) {
       try {
-        reader.push(chunk, (frame) => {
+        // As a plain array: a Buffer's slices are views, and what a request carries must be its own.
+        reader.push(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength), (frame) => {
           let message: ToVault;
           try {
             message = decodeToVault(frame);

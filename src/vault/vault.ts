@@ -10,7 +10,7 @@ import type { FairRunner } from "./fair-queue.ts";
 import type { Header } from "./header.ts";
 import type { Entry } from "./journal.ts";
 import type { Keyring } from "./keyring.ts";
-import type { RandomSource } from "./random.ts";
+import type { Random } from "./random.ts";
 import type { RateLimiter } from "./restrictions.ts";
 import type { Authority, Caller } from "./rights.ts";
 import type { OpenRoot } from "./root-spec.ts";
@@ -27,7 +27,7 @@ export interface OpenVault {
   readonly evidenceKey: Uint8Array | undefined;
   /** The root's queue, fair between users. */
   readonly rootQueue: FairRunner;
-  readonly random: RandomSource;
+  readonly random: Random;
   readonly ledger: UseLedger;
   readonly rates: RateLimiter;
   readonly confirmations: Confirmations;

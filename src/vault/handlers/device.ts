@@ -257,7 +257,7 @@ async function statusOf(vault: OpenVault, request: Request): Promise<VaultStatus
         },
       },
     ],
-    random: vault.random.describe().state,
+    random: vault.random.describe().source,
     keys: vault.state.count(KIND.key) + vault.state.count(KIND.resident),
     journal: { entries: journal.sequence, signed: journal.signed },
     ...(vault.evidenceKey && { evidenceKey: p256Spki(vault.evidenceKey) }),

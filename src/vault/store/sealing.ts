@@ -108,7 +108,8 @@ export function openWith(key: KeyObject | Uint8Array, place: Uint8Array, sealed:
       .setAuthTag(sealed.subarray(sealed.length - TAG_BYTES));
     const plaintext = decipher.update(sealed.subarray(1 + NONCE_BYTES, sealed.length - TAG_BYTES));
     decipher.final();
-    return plaintext;
+    // Not a Buffer, whose slice() is a view: what somebody takes of it and zeroes must be his own.
+    return new Uint8Array(plaintext.buffer, plaintext.byteOffset, plaintext.byteLength);
   } catch {
     throw damaged("it was changed, or is not what belongs there");
   }
