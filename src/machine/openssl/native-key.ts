@@ -18,7 +18,7 @@ export interface NativeKey {
    * EVP_PKEY_sign.
    *
    * @param digest already there; with a parameter `digest` it must be as long as that one's
-   * @returns a view that holds until the next call of this key: DER for ECDSA
+   * @returns a view that holds until the next call of any key: DER for ECDSA
    */
   signDigest(setting: Setting, digest: Uint8Array): Uint8Array;
   /** The same in another thread, for keys that take long. The bytes are the caller's. */
@@ -51,6 +51,10 @@ const MOST_IN_BACKGROUND = 64;
 
 let inBackground = 0;
 
+/** Where OpenSSL writes to, and how much it was: made once and for all keys, so that a signature costs no allocation. */
+const scratch = new Uint8Array(new ArrayBuffer(LONGEST));
+const length = new Uint32Array(new ArrayBuffer(8));
+
 /** What a key owns outside JavaScript. */
 interface Owned {
   readonly ssl: OpenSsl;
@@ -58,7 +62,10 @@ interface Owned {
   readonly contexts: Map<string, Pointer>;
 }
 
-/** Keys nobody closed are freed when they are collected. */
+/**
+ * Keys nobody closed are freed when they are collected. Those that were closed stay registered, and are nothing then:
+ * unregistering makes V8's table of tokens grow without end.
+ */
 const forgotten = new FinalizationRegistry<Owned>(free);
 
 /** @param der PKCS#8, SEC1 or PKCS#1. @returns undefined when OpenSSL does not read it, or is not there */
@@ -80,24 +87,25 @@ function wrapped(ssl: OpenSsl, key: Pointer): NativeKey | undefined {
   }
   const owned: Owned = { ssl, key, contexts: new Map() };
   const native = createNativeKey(owned);
-  forgotten.register(native, owned, owned);
+  forgotten.register(native, owned);
   return native;
 }
 
-function free({ ssl, key, contexts }: Owned): void {
+function free(owned: Owned): void {
+  const { ssl, key, contexts } = owned;
+  if (key === null) return;
+  owned.key = null;
   for (const context of contexts.values()) ssl.EVP_PKEY_CTX_free(context);
+  contexts.clear();
   ssl.EVP_PKEY_free(key);
 }
 
 /** It must not refer to its own result, or nothing would ever be collected. */
 function createNativeKey(owned: Owned): NativeKey {
   const { ssl, contexts } = owned;
-  // Memory that does not move, made once: a signature then costs no allocation.
-  const scratch = new Uint8Array(new ArrayBuffer(LONGEST));
-  const length = new Uint32Array(new ArrayBuffer(8));
-
   function fail(): never {
     ssl.ERR_clear_error();
+    scratch.fill(0); // half of something secret may be there
     throw new OpenSslFailure("OpenSSL refused");
   }
 
@@ -258,12 +266,7 @@ function createNativeKey(owned: Owned): NativeKey {
       return checked;
     },
     close() {
-      if (owned.key === null) return;
-      forgotten.unregister(owned);
       free(owned);
-      owned.key = null;
-      contexts.clear();
-      scratch.fill(0);
     },
   };
 }

@@ -16,9 +16,9 @@ import {
 import { ecdsaSignatureFromDer } from "../../bytes/ecdsa-signature.ts";
 import { ThornkeyError } from "../../errors.ts";
 import { type NativeKey, openPrivateKey } from "../../machine/openssl/native-key.ts";
-import { DIGESTS, factsOf, type KeyType, sizeOf } from "../../operations/key-types.ts";
+import { DIGESTS, factsOf, type KeyFamily, type KeyType, sizeOf } from "../../operations/key-types.ts";
 import type { EncryptSpec, SignSpec } from "./material.ts";
-import { DEFAULT_OAEP_DIGEST, oaepSetting, signSetting } from "./settings.ts";
+import { DEFAULT_OAEP_DIGEST, notSupported, oaepSetting, signSetting } from "./settings.ts";
 
 /** Specifications are checked before. What OpenSSL refuses throws its own errors. */
 export interface Engine {
@@ -41,7 +41,7 @@ export const openNativeEngine: OpenEngine = (type, pkcs8) => {
   return key === undefined
     ? undefined
     : {
-        sign: SIGN_NATIVELY[factsOf(type).family]?.(type, key) ?? (() => new Uint8Array(0)),
+        sign: SIGN_NATIVELY[factsOf(type).family](type, key),
         agree: (peer) => key.agree(peer),
         decrypt: (spec, ciphertext) => key.decrypt(oaepSetting(spec), ciphertext),
         encrypt: (spec, plaintext) => key.encrypt(oaepSetting(spec), plaintext),
@@ -49,7 +49,11 @@ export const openNativeEngine: OpenEngine = (type, pkcs8) => {
       };
 };
 
-const SIGN_NATIVELY: { readonly [family: string]: (type: KeyType, key: NativeKey) => Engine["sign"] } = {
+const signsNothing = (type: KeyType) => () => {
+  throw notSupported(type, "signatures");
+};
+
+const SIGN_NATIVELY: { readonly [Family in KeyFamily]: (type: KeyType, key: NativeKey) => Engine["sign"] } = {
   ec: (type, key) => {
     const size = sizeOf(type);
     return (spec, data) => ecdsaSignatureFromDer(key.signDigest(signSetting(spec), digestOf(spec, data)), size);
@@ -59,6 +63,8 @@ const SIGN_NATIVELY: { readonly [family: string]: (type: KeyType, key: NativeKey
       ? (spec, data) => key.signDigest(signSetting(spec), digestOf(spec, data)).slice()
       : (spec, data) => key.signDigestInBackground(signSetting(spec), digestOf(spec, data)),
   edwards: (_, key) => (_, message) => key.signMessage(message),
+  montgomery: signsNothing,
+  symmetric: signsNothing,
 };
 
 /** @returns the digest that is signed or verified */

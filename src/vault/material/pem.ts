@@ -1,5 +1,5 @@
 import { ThornkeyError } from "../../errors.ts";
-import { decodeBase64, isSpace } from "./base64.ts";
+import { decodeBase64 } from "./base64.ts";
 
 const BEGIN = "-----BEGIN ";
 const DASHES = "-----";
@@ -11,9 +11,9 @@ export interface PemBlock {
   readonly der: Uint8Array;
 }
 
-/** @returns whether it begins like PEM (RFC 7468) */
+/** @returns whether there is a PEM block (RFC 7468) in it; text may stand before it */
 export function isPem(bytes: Uint8Array): boolean {
-  return startsWith(bytes, skipSpace(bytes, 0), BEGIN);
+  return indexOf(bytes, BEGIN, 0) >= 0;
 }
 
 /**
@@ -46,17 +46,6 @@ function bodyOf(text: Uint8Array): Uint8Array {
 }
 
 export const DECRYPT_FIRST = "take the passphrase off first: openssl pkey -in FILE, or ssh-keygen -p -f FILE";
-
-function skipSpace(bytes: Uint8Array, start: number): number {
-  let position = start;
-  while (isSpace(bytes[position] ?? 0)) position++;
-  return position;
-}
-
-function startsWith(bytes: Uint8Array, at: number, text: string): boolean {
-  for (let i = 0; i < text.length; i++) if (bytes[at + i] !== text.charCodeAt(i)) return false;
-  return true;
-}
 
 function indexOf(bytes: Uint8Array, text: string, from: number): number {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).indexOf(text, from, "latin1");

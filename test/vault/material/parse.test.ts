@@ -28,7 +28,9 @@ describe.each(ASYMMETRIC)("a key of type %s", (type) => {
     const forms: (string | Buffer)[] = [
       key.export({ format: "der", type: "pkcs8" }),
       key.export({ format: "pem", type: "pkcs8" }),
+      `Bag Attributes\n    friendlyName: one\n${key.export({ format: "pem", type: "pkcs8" })}\n`,
       JSON.stringify(key.export({ format: "jwk" })),
+      JSON.stringify({ ...key.export({ format: "jwk" }), kid: "1", key_ops: ["sign"], ext: true, nbf: 17 }, null, 2),
     ];
     if (family === "ec") {
       forms.push(key.export({ format: "der", type: "sec1" }), key.export({ format: "pem", type: "sec1" }));
