@@ -51,7 +51,11 @@ export async function runVault(options: RunOptions): Promise<void> {
       if (error.hint !== undefined) process.stderr.write(`hint: ${error.hint}\n`);
     }
   };
+  let opened = false;
+  // Nothing was acknowledged yet, and whatever is half done the next start finishes.
+  void ended.then(() => opened || process.exit(0));
   await attempt();
+  opened = true;
   const serving = await serveVault({
     path: join(options.run, "vault.sock"),
     device: () => vault?.header.device ?? "",

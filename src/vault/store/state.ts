@@ -236,6 +236,8 @@ function createState(options: StateOptions, initial: Head): State {
         for (const { reject } of batch) reject(error);
       }
     }
+    // In the same breath as the last look: what comes after starts anew.
+    running = undefined;
   }
 
   async function settle(): Promise<void> {
@@ -419,9 +421,7 @@ function createState(options: StateOptions, initial: Head): State {
           return;
         }
         waiting.push({ work, counted, resolve: resolve as (value: never) => void, reject });
-        running ??= run().finally(() => {
-          running = undefined;
-        });
+        running ??= run();
       }),
     onEvent(listener) {
       listeners.add(listener);
