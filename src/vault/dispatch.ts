@@ -41,9 +41,13 @@ export function dispatch(vault: OpenVault, request: Omit<Request, "operation">, 
     const before = vault.state.reply(scopedKey(requestKey, request.caller.facts.uid));
     if (before !== undefined) return decodeStrictly(before);
   }
-  const scoped = {
-    ...request,
+  const scoped: Request = {
     operation: name,
+    caller: request.caller,
+    get signal() {
+      return request.signal;
+    },
+    subscribe: request.subscribe,
     requestKey: requestKey && scopedKey(requestKey, request.caller.facts.uid),
   };
   const handler = HANDLERS[name] as unknown as Handler<"status">;

@@ -126,6 +126,7 @@ async function assemble(
 ): Promise<OpenVault> {
   const now = options.now ?? Date.now;
   const boot = readBootId(options.host);
+  const [uptimeAtStart, startedAt] = [readUptime(options.host), performance.now()];
   const rootDescription = await root.root.describe();
   if (!rootDescription.capabilities.derive) {
     throw new ThornkeyError(
@@ -200,7 +201,7 @@ async function assemble(
     header,
     device: usualDevicePolicy(),
     destroyed: false,
-    uptime: () => readUptime(options.host),
+    uptime: () => uptimeAtStart + (performance.now() - startedAt) / 1000,
     now,
     backUpHeader: () => writeAtomically(join(options.state, FILES.header), encodeHeader(vault.header)),
     async rotate(makeHeader, entry) {

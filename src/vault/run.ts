@@ -82,13 +82,20 @@ export async function runVault(options: RunOptions): Promise<void> {
 }
 
 function handle(vault: OpenVault, incoming: Incoming): unknown {
-  const { caller, operation, args, requestKey, signal } = incoming;
+  const { caller, operation, args, requestKey } = incoming;
   const name = isOperation(operation) ? operation : "unknown";
   const note = (failed: boolean) => vault.ledger.noteOperation(name, failed);
   try {
     const result = dispatch(
       vault,
-      { caller, requestKey, signal, subscribe: (after) => subscribe(vault, incoming, after) },
+      {
+        caller,
+        requestKey,
+        get signal() {
+          return incoming.signal;
+        },
+        subscribe: (after) => subscribe(vault, incoming, after),
+      },
       operation,
       args,
     );

@@ -151,7 +151,8 @@ function createConnection(
 ) {
   const reader = createFrameReader();
   const callers = new Map<number, OpenCaller>();
-  const running = new Map<number, AbortController>();
+  /** Requests under way; the controller is made when somebody wants its signal. */
+  const running = new Map<number, { controller?: AbortController; aborted: boolean }>();
   let outgoing: Uint8Array[] = [];
   let closed = false;
 
@@ -203,7 +204,7 @@ function createConnection(
       });
     },
     program: ({ caller, sha256 }) => callers.get(caller)?.tell(sha256),
-    cancel: ({ id }) => running.get(id)?.abort(),
+    cancel: ({ id }) => abort(running.get(id)),
     request({ id, caller: number, operation, args, requestKey }) {
       const caller = callers.get(number);
       if (caller === undefined) {
@@ -214,27 +215,31 @@ function createConnection(
         fail(id, new ThornkeyError("USAGE", "a request with that number is under way"));
         return;
       }
-      const controller = new AbortController();
-      running.set(id, controller);
+      const entry: { controller?: AbortController; aborted: boolean } = { aborted: false };
+      running.set(id, entry);
       const incoming: Incoming = {
         caller,
         operation,
         args,
         requestKey,
-        signal: controller.signal,
+        get signal() {
+          entry.controller ??= new AbortController();
+          if (entry.aborted) entry.controller.abort();
+          return entry.controller.signal;
+        },
         send: (event) => send({ kind: "event", caller: number, event }),
         onGone: (body) => void caller.goneListeners.add(body),
       };
       try {
-        enqueue(caller.facts.uid, () => run(id, incoming));
+        enqueue(caller.facts.uid, () => run(id, incoming, entry));
       } catch (error) {
         fail(id, error);
       }
     },
   };
 
-  function run(id: number, incoming: Incoming): void {
-    if (incoming.signal.aborted) {
+  function run(id: number, incoming: Incoming, entry: { aborted: boolean }): void {
+    if (entry.aborted) {
       fail(id, new ThornkeyError("ABORTED", "the request was withdrawn"));
       return;
     }
@@ -253,7 +258,7 @@ function createConnection(
     let over = false;
     const timer = setTimeout(() => {
       over = true;
-      running.get(id)?.abort();
+      abort(running.get(id));
       fail(id, new ThornkeyError("TIMED_OUT", "this was not done in time"));
     }, deadline + MARGIN);
     result.then(
@@ -291,11 +296,17 @@ function createConnection(
     },
     gone() {
       closed = true;
-      for (const controller of running.values()) controller.abort();
+      for (const entry of running.values()) abort(entry);
       for (const caller of callers.values()) for (const body of caller.goneListeners) body();
       callers.clear();
     },
   };
+}
+
+function abort(entry: { controller?: AbortController; aborted: boolean } | undefined): void {
+  if (entry === undefined) return;
+  entry.aborted = true;
+  entry.controller?.abort();
 }
 
 /** The gate gives up first; this is for requests that nobody waits for any more. Milliseconds. */

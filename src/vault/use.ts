@@ -9,8 +9,13 @@ import type { Kind } from "./store/state.ts";
 import type { OpenVault, Request } from "./vault.ts";
 
 export function circumstances(vault: OpenVault): Circumstances {
-  const early = vault.state.head.earlyBootEnded !== vault.boot && vault.uptime() < vault.device.earlyBootSeconds;
-  return { now: vault.now(), boot: vault.boot, earlyBootOver: !early };
+  return {
+    now: vault.now(),
+    boot: vault.boot,
+    get earlyBootOver() {
+      return vault.state.head.earlyBootEnded === vault.boot || vault.uptime() >= vault.device.earlyBootSeconds;
+    },
+  };
 }
 
 /**

@@ -199,7 +199,7 @@ export const deviceHandlers: Handlers<Names> = {
 };
 
 /** Keys whose uses are among the figures; more would be no help to a monitor. */
-const FIGURES_OF_KEYS = 1000;
+const FIGURES_OF_KEYS = 500;
 
 /** Who manages a key confirms its uses, except his own program's. */
 async function mayConfirm(vault: OpenVault, request: Request, keyId: string): Promise<boolean> {

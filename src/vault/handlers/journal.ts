@@ -1,4 +1,5 @@
 /** Reading what happened. */
+import { MAXIMUM_MESSAGE } from "../../operations/shape.ts";
 import type { OperationName } from "../../operations/table.ts";
 import { signJournal } from "../destruction.ts";
 import { hasRole, rightsOn } from "../rights.ts";
@@ -11,13 +12,17 @@ export const journalHandlers: Handlers<Names> = {
   async "journal.read"(vault, request, { after = 0, limit = 200 }) {
     const all = await hasRole("auditor", request.caller, vault.authority);
     const lines: string[] = [];
+    let room = MAXIMUM_MESSAGE;
     let position = after;
     for (;;) {
       const page = vault.state.journal(position, PAGE);
       for (const { sequence, line } of page) {
-        if (lines.length === limit) return { lines, more: true };
+        // A page must fit one message.
+        if (lines.length === limit || (lines.length > 0 && room < line.length)) return { lines, more: true };
         position = sequence;
-        if (all || (await mayRead(vault, request, keyIdOf(line)))) lines.push(line);
+        if (!all && !(await mayRead(vault, request, keyIdOf(line)))) continue;
+        lines.push(line);
+        room -= line.length;
       }
       if (page.length < PAGE) return { lines, more: false };
       await new Promise((resolve) => setImmediate(resolve));

@@ -77,7 +77,8 @@ export const keyHandlers: Handlers<Names> = {
         if (namespace !== undefined && key.scope !== namespace) continue;
         const rights = await rightsOn(key, request.caller, vault.authority);
         if (rights.size > 0) keys.push(summary(key, rights));
-        if (keys.length === limit) return { keys, more: true, after: idText(position) };
+        // A page must also fit one message.
+        if (keys.length === Math.min(limit, LISTED_AT_ONCE)) return { keys, more: true, after: idText(position) };
       }
       if (page.length < PAGE) return { keys, more: false };
       // A big store must not hold up everybody else.
@@ -152,6 +153,9 @@ export const keyHandlers: Handlers<Names> = {
     return { id: key.id };
   },
 };
+
+/** Some 400 bytes each at the most. */
+const LISTED_AT_ONCE = 200;
 
 /** Rows looked at in one turn. */
 const PAGE = 256;
