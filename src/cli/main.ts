@@ -4,7 +4,9 @@ import { ERROR_CODES, ThornkeyError } from "../errors.ts";
 import { chipCommand } from "./chip.ts";
 import { emulatorCommand } from "./emulator.ts";
 import { note } from "./output.ts";
+import { statusCommand } from "./status.ts";
 import { tourCommand } from "./tour.ts";
+import { halfCommandOf, upCommand } from "./up.ts";
 import { VERSION } from "./version.ts";
 
 const USAGE = 2;
@@ -19,9 +21,14 @@ const program = new Command("thornkey")
   .description("Hardware-rooted key store for small Linux devices: keys are made in silicon and never leave it")
   .version(VERSION)
   .showHelpAfterError("('thornkey help' lists the commands)")
+  .enablePositionalOptions()
   .addCommand(tourCommand())
+  .addCommand(upCommand())
+  .addCommand(statusCommand())
   .addCommand(chipCommand())
-  .addCommand(emulatorCommand());
+  .addCommand(emulatorCommand())
+  .addCommand(halfCommandOf("vault", "the half that holds the keys, as a service manager runs it"))
+  .addCommand(halfCommandOf("gate", "the half that talks to programs, as a service manager runs it"));
 exitWithUsageStatus(program);
 
 try {
