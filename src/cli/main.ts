@@ -3,6 +3,7 @@ import { Command, CommanderError } from "commander";
 import { ERROR_CODES, ThornkeyError } from "../errors.ts";
 import { chipCommand } from "./chip.ts";
 import { emulatorCommand } from "./emulator.ts";
+import { keyCommand } from "./key.ts";
 import { note } from "./output.ts";
 import { statusCommand } from "./status.ts";
 import { tourCommand } from "./tour.ts";
@@ -25,6 +26,7 @@ const program = new Command("thornkey")
   .addCommand(tourCommand())
   .addCommand(upCommand())
   .addCommand(statusCommand())
+  .addCommand(keyCommand())
   .addCommand(chipCommand())
   .addCommand(emulatorCommand())
   .addCommand(halfCommandOf("vault", "the half that holds the keys, as a service manager runs it"))

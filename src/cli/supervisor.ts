@@ -72,7 +72,6 @@ export function supervise({ args, stay, say, note }: SupervisorOptions): Supervi
       if (ending !== undefined) finish();
       else if (!half.served && status !== null && status !== 0) end(status);
       else {
-        said = undefined;
         if (performance.now() - from >= HEALTHY) half.backoff = BACKOFF.first;
         note(`thornkey: the ${half.name} ended (${why}), and is started again`);
         setTimeout(() => ending === undefined && start(half), half.backoff);
