@@ -1,13 +1,17 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from "commander";
 import { ERROR_CODES, ThornkeyError } from "../errors.ts";
+import { bindCommand } from "./bind.ts";
 import { chipCommand } from "./chip.ts";
+import { controlCommands } from "./control.ts";
+import { deviceCommands } from "./device.ts";
 import { emulatorCommand } from "./emulator.ts";
 import { keyCommand } from "./key.ts";
 import { note } from "./output.ts";
 import { statusCommand } from "./status.ts";
 import { tourCommand } from "./tour.ts";
 import { halfCommandOf, upCommand } from "./up.ts";
+import { useCommands } from "./use.ts";
 import { VERSION } from "./version.ts";
 
 const USAGE = 2;
@@ -31,6 +35,9 @@ const program = new Command("thornkey")
   .addCommand(emulatorCommand())
   .addCommand(halfCommandOf("vault", "the half that holds the keys, as a service manager runs it"))
   .addCommand(halfCommandOf("gate", "the half that talks to programs, as a service manager runs it"));
+for (const command of [...useCommands(), ...controlCommands(), bindCommand(), ...deviceCommands()]) {
+  program.addCommand(command);
+}
 exitWithUsageStatus(program);
 
 try {
