@@ -1,8 +1,9 @@
 /** What the commands that ask a vault have in common. */
-import { closeSync, openSync, readFileSync, writeSync } from "node:fs";
+import { closeSync, openSync, readFileSync, statSync, writeSync } from "node:fs";
 import { Command } from "commander";
 import { connect, type Thornkey } from "../client/index.ts";
 import { ThornkeyError } from "../errors.ts";
+import { writeAtomically } from "../machine/atomic-file.ts";
 import { printJson } from "./output.ts";
 import { runOption } from "./up.ts";
 
@@ -50,7 +51,7 @@ export function readInput(path: string | undefined): Uint8Array {
 /**
  * Writes a result: to a file, or for `-` and nothing to standard output.
  *
- * @param mode of a new file; a file that is there keeps its own unless it is for the owner alone
+ * @param mode of a new file; 0o600 makes a new file also where one is
  */
 export function writeOutput(path: string | undefined, bytes: Uint8Array, mode = 0o666): void {
   try {
@@ -58,14 +59,18 @@ export function writeOutput(path: string | undefined, bytes: Uint8Array, mode = 
       for (let written = 0; written < bytes.length; ) written += writeSync(1, bytes, written);
       return;
     }
-    // A secret goes only into a file that was not there: what is there others may have open.
-    const file = openSync(path, mode === 0o600 ? "wx" : "w", mode);
+    if (mode === 0o600 && (statSync(path, { throwIfNoEntry: false })?.isFile() ?? true)) {
+      writeAtomically(path, bytes, mode); // a new file: what is there others may have open
+      return;
+    }
+    const file = openSync(path, "w", mode);
     try {
       for (let written = 0; written < bytes.length; ) written += writeSync(file, bytes, written);
     } finally {
       closeSync(file);
     }
   } catch (cause) {
+    if (cause instanceof ThornkeyError) throw cause;
     throw fileError(path ?? "standard output", cause);
   }
 }
@@ -74,7 +79,6 @@ const FILE_ERRORS: { readonly [code: string]: readonly ["FILE_NOT_FOUND" | "NOT_
   ENOENT: ["FILE_NOT_FOUND", "is not there"],
   EACCES: ["NOT_PERMITTED", "may not be opened"],
   EISDIR: ["USAGE", "is a folder"],
-  EEXIST: ["USAGE", "is there already; a secret is written only into a new file"],
 };
 
 export function fileError(path: string, cause: unknown): ThornkeyError {

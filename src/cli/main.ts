@@ -6,6 +6,7 @@ import { chipCommand } from "./chip.ts";
 import { controlCommands } from "./control.ts";
 import { deviceCommands } from "./device.ts";
 import { emulatorCommand } from "./emulator.ts";
+import { journalCommand } from "./journal.ts";
 import { keyCommand } from "./key.ts";
 import { note } from "./output.ts";
 import { statusCommand } from "./status.ts";
@@ -35,7 +36,7 @@ const program = new Command("thornkey")
   .addCommand(emulatorCommand())
   .addCommand(halfCommandOf("vault", "the half that holds the keys, as a service manager runs it"))
   .addCommand(halfCommandOf("gate", "the half that talks to programs, as a service manager runs it"));
-for (const command of [...useCommands(), ...controlCommands(), bindCommand(), ...deviceCommands()]) {
+for (const command of [...useCommands(), ...controlCommands(), bindCommand(), journalCommand(), ...deviceCommands()]) {
   program.addCommand(command);
 }
 exitWithUsageStatus(program);

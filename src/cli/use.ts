@@ -40,12 +40,12 @@ export function useCommands(): readonly Command[] {
     asking("agree", "a secret shared with somebody else's public key (ECDH, X25519)")
       .argument("<name>", "the key")
       .argument("<peer>", "file of the other public key: PEM, or SubjectPublicKeyInfo in DER")
-      .requiredOption("-o, --output <file>", "a new file that only you can read; - for standard output")
+      .requiredOption("-o, --output <file>", "a file that only you can read; - for standard output")
       .option("--ingredient-file <file>", "what was chosen when the key was made")
       .action(agree),
     asking("random", "random bytes of the root and the kernel")
       .argument("<n>", "how many")
-      .option("-o, --output <file>", "a new file that only you can read; standard output without it")
+      .option("-o, --output <file>", "a file that only you can read; standard output without it")
       .action(random),
   ];
 }
