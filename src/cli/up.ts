@@ -15,6 +15,7 @@ interface UpOptions {
   readonly host?: string;
   readonly timing?: string;
   readonly stay?: boolean;
+  readonly untilStdinCloses?: boolean;
 }
 
 /** `thornkey up`: vault and gate in the foreground. */
@@ -29,6 +30,7 @@ export function upCommand(): Command {
     .option("--host <dir>", "the directory that is / for what tells this host from others")
     .addOption(new Option("--timing <timing>", "of an emulated chip").choices(["none", "typical", "maximum"]))
     .option("--stay", "go on when the vault refuses to open, so that 'thornkey status' tells why")
+    .addOption(new Option("--until-stdin-closes", "end when standard input does").hideHelp())
     .action(up);
 }
 
@@ -65,7 +67,9 @@ async function up(options: UpOptions): Promise<void> {
     note,
   });
   for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) process.on(signal, () => both.end(0));
+  if (options.untilStdinCloses) process.stdin.on("close", () => both.end(0)).resume();
   process.exitCode = await both.ended;
+  if (options.untilStdinCloses) process.stdin.destroy();
 }
 
 /** `thornkey vault …` and `thornkey gate …`: one half, as a service manager runs it. */
