@@ -58,7 +58,7 @@ export async function powerOnInVain(folder: string, parts: Parts): Promise<Refus
 }
 
 function start(folder: string, { card, chip }: Parts) {
-  const run = join(folder, "run");
+  const run = join(folder, `run-${card}`);
   const program = fileURLToPath(new URL(`./main${import.meta.url.slice(-3)}`, import.meta.url));
   const place = ["--state", join(folder, card), "--run", run, "--root", `emulated:${join(folder, chip)}`];
   // The board ends with us, however we end.
