@@ -1,10 +1,18 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from "commander";
 import { ERROR_CODES, ThornkeyError } from "../errors.ts";
+import { bindCommand } from "./bind.ts";
 import { chipCommand } from "./chip.ts";
+import { controlCommands } from "./control.ts";
+import { deviceCommands } from "./device.ts";
 import { emulatorCommand } from "./emulator.ts";
+import { journalCommand } from "./journal.ts";
+import { keyCommand } from "./key.ts";
 import { note } from "./output.ts";
+import { statusCommand } from "./status.ts";
 import { tourCommand } from "./tour.ts";
+import { halfCommandOf, upCommand } from "./up.ts";
+import { useCommands } from "./use.ts";
 import { VERSION } from "./version.ts";
 
 const USAGE = 2;
@@ -19,9 +27,18 @@ const program = new Command("thornkey")
   .description("Hardware-rooted key store for small Linux devices: keys are made in silicon and never leave it")
   .version(VERSION)
   .showHelpAfterError("('thornkey help' lists the commands)")
+  .enablePositionalOptions()
   .addCommand(tourCommand())
+  .addCommand(upCommand())
+  .addCommand(statusCommand())
+  .addCommand(keyCommand())
   .addCommand(chipCommand())
-  .addCommand(emulatorCommand());
+  .addCommand(emulatorCommand())
+  .addCommand(halfCommandOf("vault", "the half that holds the keys, as a service manager runs it"))
+  .addCommand(halfCommandOf("gate", "the half that talks to programs, as a service manager runs it"));
+for (const command of [...useCommands(), ...controlCommands(), bindCommand(), journalCommand(), ...deviceCommands()]) {
+  program.addCommand(command);
+}
 exitWithUsageStatus(program);
 
 try {

@@ -1,25 +1,19 @@
 import { spawnSync } from "node:child_process";
-import { createPublicKey, randomBytes, verify } from "node:crypto";
-import { rmSync } from "node:fs";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createPublicKey, generateKeyPairSync, randomBytes, verify } from "node:crypto";
+import { cpSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Command } from "commander";
-import { equal } from "../bytes/bytes.ts";
-import { p256SignatureToDer, p256Spki } from "../bytes/der.ts";
-import type { Secret } from "../bytes/secret.ts";
+import { publicKeyAs, Secret } from "../client/index.ts";
 import { ThornkeyError } from "../errors.ts";
-import { type Chip, openChip } from "../roots/atecc/chip.ts";
-import { ReadSlotBlock } from "../roots/atecc/commands.ts";
-import { type EmulatedChip, startEmulatedChip } from "../roots/atecc/emulated.ts";
-import { provision } from "../roots/atecc/provision.ts";
-import { rootOn } from "../roots/atecc/root.ts";
-import { readOrMakeTransportKey } from "../roots/atecc/transport-key.ts";
-import type { ResidentKey, Root } from "../roots/root.ts";
+import { checkJournal } from "../operations/journal-check.ts";
+import { whoOf } from "./ask.ts";
+import { mustBeNewEnough } from "./halves.ts";
 import { note, print, printJson } from "./output.ts";
-import { startRelay } from "./relay.ts";
+import { type Board, type Parts, powerOn, powerOnInVain } from "./tour-board.ts";
 
-/** `thornkey tour`: the main job on an emulated secure element, each step proved by a check. */
+/** `thornkey tour`: the life of a vault on an emulated secure element, each step proved by a check. */
 export function tourCommand(): Command {
   return new Command("tour")
     .description("see it work, on an emulated secure element; changes nothing on this machine")
@@ -37,17 +31,27 @@ interface Step {
   readonly proof: string;
 }
 
+/** What the steps hand on to each other. */
+interface Stage {
+  readonly folder: string;
+  board: Board;
+}
+
+const OURS: Parts = { card: "card", chip: "chip" };
+
 async function tour(json: boolean): Promise<void> {
+  mustBeNewEnough(process.versions.node);
   const folder = await mkdtemp(join(tmpdir(), "thornkey-tour-"));
-  const stage = new TourStage(folder);
   const interrupted = () => {
     rmSync(folder, { recursive: true, force: true });
     process.exit(INTERRUPTED);
   };
   for (const signal of SIGNALS) process.once(signal, interrupted);
   const steps: Step[] = [];
+  let stage: Stage | undefined;
   try {
     note("An emulated secure element plays the chip. It is for trying things out, and protects nothing itself.");
+    stage = { folder, board: await powerOn(folder, OURS) };
     for (const [claim, prove] of STEPS) {
       const proof = await prove(stage);
       steps.push({ claim, proof });
@@ -55,224 +59,168 @@ async function tour(json: boolean): Promise<void> {
     }
     if (json) printJson(steps);
   } finally {
-    await stage.close();
+    await stage?.board.off();
     await rm(folder, { recursive: true, force: true });
     for (const signal of SIGNALS) process.off(signal, interrupted);
   }
 }
 
-/** What the steps hand on to each other. */
-class TourStage {
-  readonly folder: string;
-  #device: Device | undefined;
-  #key: ResidentKey | undefined;
-  readonly #open: Device[] = [];
-
-  constructor(folder: string) {
-    this.folder = folder;
-  }
-
-  get device(): Device {
-    if (this.#device === undefined) throw new Error("the tour has no device yet");
-    return this.#device;
-  }
-
-  set device(device: Device) {
-    this.#device = device;
-  }
-
-  get key(): ResidentKey {
-    if (this.#key === undefined) throw new Error("the tour has no key yet");
-    return this.#key;
-  }
-
-  set key(key: ResidentKey) {
-    this.#key = key;
-  }
-
-  get transportKeyFile(): string {
-    return join(this.folder, "transport.key");
-  }
-
-  /** Powers a chip; `name` is its silicon. */
-  async power(name: string, wire?: string): Promise<Device> {
-    const emulator = await startEmulatedChip(join(this.folder, `${name}.eeprom`));
-    const relay =
-      wire === undefined ? undefined : await startRelay(join(this.folder, wire), emulator.location.bus.path);
-    const bus = relay ? { kind: "socket" as const, path: join(this.folder, wire ?? "") } : emulator.location.bus;
-    const chip = await openChip({ ...emulator.location, bus });
-    const transport = await readOrMakeTransportKey(this.transportKeyFile, { mayMake: true });
-    await provision(chip, transport);
-    const root = await rootOn(chip, transport);
-    const device = {
-      ...{ emulator, chip, root },
-      heard: () => relay?.heard() ?? new Uint8Array(),
-      close: async () => {
-        await root.close();
-        await relay?.close();
-        await emulator.close();
-      },
-    };
-    this.#open.push(device);
-    return device;
-  }
-
-  async close(): Promise<void> {
-    for (const device of this.#open.reverse()) await device.close().catch(() => {});
-  }
-}
-
-interface Device {
-  readonly emulator: EmulatedChip;
-  readonly chip: Chip;
-  readonly root: Root;
-  readonly heard: () => Uint8Array;
-  readonly close: () => Promise<void>;
-}
-
-const LABEL = "disk";
-const SALT = new TextEncoder().encode("tour");
+/** Whoever takes the tour may use the keys that are made in it. */
+const policy = () => ({ allow: [{ who: whoOf("me"), rights: ["use" as const] }] });
+const MESSAGE = new Uint8Array(randomBytes(1000));
 
 /** Each proves its claim or throws. */
-const STEPS: readonly (readonly [claim: string, prove: (stage: TourStage) => Promise<string>])[] = [
+const STEPS: readonly (readonly [claim: string, prove: (stage: Stage) => Promise<string>])[] = [
   [
-    "A blank secure element is provisioned",
-    async (stage) => {
-      stage.device = await stage.power("chip");
-      const { model, serial, profile, state } = await stage.device.root.describe();
-      must(state === "ready" && profile === "thornkey-1", "it is not ready");
-      return `${model} ${serial} has the profile ${profile}, locked`;
+    "A device is made: vault and gate, on a secure element",
+    async ({ board }) => {
+      const { state, device, roots } = await board.vault.status();
+      must(state === "operational" && roots.length === 1, "it is not operational");
+      return `vault ${device} on ${roots[0]?.model} ${roots[0]?.serial}`;
     },
   ],
   [
-    "A key is made inside the silicon, and does not come out",
-    async (stage) => {
-      stage.key = await stage.device.root.generateKey({ algorithm: "p256", use: "sign", occupied: [] });
-      const slot = Number(stage.key.handle.replace("slot-", ""));
-      const refusal = await stage.device.chip.run(ReadSlotBlock(slot, 0)).then(
-        () => undefined,
-        (error) => error,
-      );
-      must(refusal instanceof ThornkeyError && refusal.code === "ROOT_REFUSED", "its slot can be read");
-      return `reading ${stage.key.handle}: ${refusal.message}`;
+    "A key is made inside the silicon",
+    async ({ board }) => {
+      const key = await board.vault.keys.create({
+        name: "tls",
+        type: "p256",
+        protection: "resident",
+        policy: policy(),
+      });
+      const held = key.enforced.find(({ by }) => by === "silicon");
+      must(key.protection === "resident" && held !== undefined, "it is not held by the silicon");
+      return `${key.name}: ${held.line}`;
     },
   ],
   [
     "It signs, and a stranger verifies",
+    async ({ board, folder }) => {
+      const signature = await board.vault.key("tls").sign(MESSAGE, { format: "der" });
+      const { publicKey } = await board.vault.key("tls").public();
+      return verifyWithStranger(folder, publicKey, signature);
+    },
+  ],
+  [
+    "A credential is taken in, and lies on the card only sealed",
+    async ({ board, folder }) => {
+      const { privateKey, publicKey } = generateKeyPairSync("ed25519");
+      const pkcs8 = new Uint8Array(privateKey.export({ type: "pkcs8", format: "der" }));
+      const seed = Buffer.from(pkcs8.slice(-32));
+      await board.vault.keys.import({ name: "cloud", material: new Secret(pkcs8), policy: policy() });
+      must(verify(null, MESSAGE, publicKey, await board.vault.key("cloud").sign(MESSAGE)), "it signs wrongly");
+      const files = filesOn(join(folder, OURS.card));
+      must(files.length > 0 && !files.some((bytes) => bytes.includes(seed)), "it lies on the card in clear");
+      return `it signs; its private part is in none of the ${files.length} files on the card`;
+    },
+  ],
+  [
+    "The card is stolen: on another board it opens nothing",
     async (stage) => {
-      const message = randomBytes(1000);
-      const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", message));
-      const signature = await stage.device.root.sign(stage.key.handle, digest);
-      return verifyWithStranger(stage.folder, stage.key.publicKey.point, message, signature);
+      for (const copy of ["stolen", "old"]) copyCard(stage.folder, OURS.card, copy);
+      const { status, reason } = await powerOnInVain(stage.folder, { card: "stolen", chip: "other-chip" });
+      must(status === 5 && reason.startsWith("NOT_BOUND"), `it ended with ${status}: ${reason}`);
+      return `exit status ${status}, ${reason}`;
     },
   ],
   [
-    "It derives the secret that opens the store: the same every time",
-    async ({ device }) => {
-      must(await same(device.root.derive(LABEL, SALT), device.root.derive(LABEL, SALT)), "two secrets differ");
-      must(!(await same(device.root.derive(LABEL, SALT), device.root.derive("other", SALT))), "labels do not matter");
-      return "twice the same 32 bytes; another label gives others";
-    },
-  ],
-  [
-    "A copied card opens nothing: another chip derives another secret",
+    "A key is revoked, and an old copy of the card put back: it is noticed",
     async (stage) => {
-      const thief = await stage.power("other-chip");
-      must(
-        !(await same(stage.device.root.derive(LABEL, SALT), thief.root.derive(LABEL, SALT))),
-        "the secret is the same",
-      );
-      return "the host's files with another chip: other 32 bytes";
+      await stage.board.vault.keys.delete("cloud");
+      await stage.board.off();
+      renameSync(join(stage.folder, OURS.card), join(stage.folder, "newest"));
+      copyCard(stage.folder, "old", OURS.card);
+      const { status, reason } = await powerOnInVain(stage.folder, OURS);
+      must(status === 5 && reason.startsWith("ROLLED_BACK"), `it ended with ${status}: ${reason}`);
+      rmSync(join(stage.folder, OURS.card), { recursive: true });
+      renameSync(join(stage.folder, "newest"), join(stage.folder, OURS.card));
+      stage.board = await powerOn(stage.folder, OURS);
+      return `exit status ${status}, ${reason}`;
     },
   ],
   [
-    "Who listens on the bus learns nothing",
+    "Frozen, the vault gives nothing out; thawed, it goes on",
+    async ({ board }) => {
+      const tls = board.vault.key("tls");
+      await board.vault.freeze({ reason: "the tour shows it" });
+      const refusal = await failureOf(tls.sign(MESSAGE));
+      must(refusal?.code === "FROZEN", "it signed while it was frozen");
+      await board.vault.thaw();
+      must((await tls.sign(MESSAGE)).length === 64, "it did not sign again");
+      return `${refusal.code}: ${refusal.message}; then it signs again`;
+    },
+  ],
+  [
+    "The journal tells all of it, signed by the hardware",
+    async ({ board }) => {
+      await board.vault.journal.checkpoint();
+      const { evidenceKey } = await board.vault.status();
+      must(evidenceKey !== undefined, "there is no evidence key");
+      const point = evidenceKey.slice(-64); // X and Y end a SubjectPublicKeyInfo of P-256
+      const lines: string[] = [];
+      for await (const line of board.vault.journal.read()) lines.push(line);
+      const { entries, signed, problem } = checkJournal(lines, point);
+      must(problem === undefined && signed > 0, `entry ${problem?.entry} is wrong: ${problem?.what}`);
+      const forged = lines.map((line, index) => (index === 2 ? line.replace("tls", "tlz") : line));
+      must(checkJournal(forged, point).problem?.entry === 3, "a changed entry is not noticed");
+      return `${entries} entries in one chain, signed up to ${signed}; with one letter changed, entry 3 is named`;
+    },
+  ],
+  [
+    "The vault is destroyed, for ever",
     async (stage) => {
-      await stage.device.close();
-      stage.device = await stage.power("chip", "wire.sock");
-      using secret = await stage.device.root.derive(LABEL, SALT);
-      const heard = Buffer.from(stage.device.heard());
-      must(heard.length > 100, "nothing was heard");
-      must(
-        secret.use((bytes) => !heard.includes(Buffer.from(bytes.subarray(0, 8)))),
-        "the secret was heard",
-      );
-      return `${heard.length} bytes heard; the secret is not among them`;
-    },
-  ],
-  [
-    "The evidence key vouches for the device, and signs nothing else",
-    async ({ device }) => {
-      const { message, signature, signer } = await device.root.certify(new Uint8Array(randomBytes(32)));
-      const key = createPublicKey({ key: Buffer.from(p256Spki(signer)), format: "der", type: "spki" });
-      must(verify("sha256", message, { key, dsaEncoding: "ieee-p1363" }, signature), "the evidence does not verify");
-      const other = await device.root.sign("slot-1", new Uint8Array(32)).catch((error) => error);
-      must(other instanceof ThornkeyError && other.code === "ROOT_REFUSED", "it signed what it was given");
-      return "a statement bound to identity key and serial number verifies; a digest of ours is refused";
-    },
-  ],
-  [
-    "Power fails; what was acknowledged is still there",
-    async (stage) => {
-      const counter = await stage.device.root.counter();
-      const before = await counter.increment();
-      process.kill(stage.device.emulator.pid, "SIGKILL");
-      await stage.device.close();
-      stage.device = await stage.power("chip");
-      const after = await (await stage.device.root.counter()).read();
-      must(after === before, `the counter went from ${before} to ${after}`);
-      const { point } = await stage.device.root.publicKey(stage.key.handle);
-      must(equal(point, stage.key.publicKey.point), "the key is another one");
-      return `the chip was killed: its counter is still ${after}, its key the same`;
-    },
-  ],
-  [
-    "The case is opened: the keys are destroyed",
-    async (stage) => {
-      const { root } = stage.device;
-      using before = await root.derive(LABEL, SALT);
-      const { destroyed } = await root.zeroize();
-      using after = await root.derive(LABEL, SALT);
-      must(!before.use((a) => after.use((b) => equal(a, b))), "the store still opens");
-      const { point } = await root.publicKey(stage.key.handle);
-      must(!equal(point, stage.key.publicKey.point), "the key is still there");
-      return `${destroyed.length} slots overwritten; neither the store's secret nor the key exists any more`;
+      const { device } = await stage.board.vault.status();
+      const { destroyed } = await stage.board.vault.destroy({ device, reason: "the tour ends" });
+      must((await failureOf(stage.board.vault.key("tls").sign(MESSAGE))) !== undefined, "it still signs");
+      await stage.board.off();
+      const { status, reason } = await powerOnInVain(stage.folder, OURS);
+      must(status === 5 && reason.startsWith("DESTROYED"), `it ended with ${status}: ${reason}`);
+      return `${destroyed.length} things destroyed; started again: exit status ${status}, ${reason}`;
     },
   ],
 ];
 
-async function same(first: Promise<Secret>, second: Promise<Secret>): Promise<boolean> {
-  using a = await first;
-  using b = await second;
-  return a.use((one) => b.use((two) => equal(one, two)));
+async function failureOf(promise: Promise<unknown>): Promise<ThornkeyError | undefined> {
+  const error = await promise.then(
+    () => undefined,
+    (reason) => reason,
+  );
+  if (error !== undefined && !(error instanceof ThornkeyError)) throw error;
+  return error;
+}
+
+/** Whoever copies a card takes what lies on it at this moment, as when the power had gone. */
+function copyCard(folder: string, from: string, to: string): void {
+  cpSync(join(folder, from), join(folder, to), { recursive: true });
+}
+
+function filesOn(card: string): Buffer[] {
+  return readdirSync(card, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => readFileSync(join(entry.parentPath, entry.name)));
 }
 
 /** OpenSSL's command line where there is one, else Node's own OpenSSL. */
-async function verifyWithStranger(
-  folder: string,
-  point: Uint8Array,
-  message: Uint8Array,
-  signature: Uint8Array,
-): Promise<string> {
+function verifyWithStranger(folder: string, spki: Uint8Array, signature: Uint8Array): string {
   const files = {
-    key: join(folder, "public.der"),
+    key: join(folder, "public.pem"),
     message: join(folder, "message"),
     signature: join(folder, "signature"),
   };
-  await writeFile(files.key, p256Spki(point));
-  await writeFile(files.message, message);
-  await writeFile(files.signature, p256SignatureToDer(signature));
+  writeFileSync(files.key, publicKeyAs("pem", spki));
+  writeFileSync(files.message, MESSAGE);
+  writeFileSync(files.signature, signature);
   const { error, stdout, stderr } = spawnSync(
     "openssl",
-    ["dgst", "-sha256", "-verify", files.key, "-keyform", "DER", "-signature", files.signature, files.message],
+    ["dgst", "-sha256", "-verify", files.key, "-signature", files.signature, files.message],
     { encoding: "utf8", timeout: 30_000 },
   );
   if (error === undefined) {
     must(stdout.trim() === "Verified OK", `openssl says: ${stdout}${stderr}`);
     return "openssl dgst -verify: Verified OK";
   }
-  const key = createPublicKey({ key: Buffer.from(p256Spki(point)), format: "der", type: "spki" });
-  must(verify("sha256", message, { key, dsaEncoding: "ieee-p1363" }, signature), "it does not verify");
+  const key = createPublicKey({ key: Buffer.from(spki), format: "der", type: "spki" });
+  must(verify("sha256", MESSAGE, key, signature), "it does not verify");
   return "verified by Node's OpenSSL (the openssl command is not installed)";
 }
 

@@ -134,10 +134,3 @@ describe("thornkey chip", () => {
     expect(thornkey("--version")).toMatchObject({ status: 0, stdout: expect.stringMatching(/^\d+\.\d+\.\d+\n$/) });
   });
 });
-
-it("thornkey tour proves its steps and ends with success", () => {
-  const { status, stdout, stderr } = thornkey("tour", "--json");
-  expect(stderr).toContain("protects nothing itself");
-  expect(status, stderr).toBe(0);
-  expect(JSON.parse(stdout)).toHaveLength(9);
-});

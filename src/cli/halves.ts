@@ -1,0 +1,47 @@
+/** The two processes of a vault as this command line starts them: by their path, never by importing them. */
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { ThornkeyError } from "../errors.ts";
+
+export type HalfName = "vault" | "gate";
+
+/** The gate holds little; without a limit V8 would let its heap grow with the memory of the machine. */
+const FLAGS: { readonly [Name in HalfName]: readonly string[] } = {
+  vault: [],
+  gate: ["--max-old-space-size=64", "--max-semi-space-size=2"],
+};
+
+/** node:sqlite is there without a flag from here on. */
+const OLDEST = [22, 13] as const;
+
+/**
+ * @returns the arguments of `process.execPath` that start a half: flags, then its program, then `args`
+ * @throws ThornkeyError `NOT_SUPPORTED` when this Node is too old
+ */
+export function halfCommand(name: HalfName, args: readonly string[]): string[] {
+  mustBeNewEnough(process.versions.node);
+  const extension = import.meta.url.slice(-3);
+  const program = fileURLToPath(new URL(`../${name}/main${extension}`, import.meta.url));
+  if (!existsSync(program)) throw new ThornkeyError("FAILED", `the ${name} is not installed: ${program} is missing`);
+  // Whoever may send SIGUSR1 would otherwise get a debugger into the process.
+  const debuggerFlag = "--disable-sigusr1";
+  const closed = process.allowedNodeEnvironmentFlags.has(debuggerFlag) ? [debuggerFlag] : [];
+  return [...closed, ...FLAGS[name], program, ...args];
+}
+
+/** The halves take nothing of Node's settings from whoever started us. */
+export function halfEnvironment(): NodeJS.ProcessEnv {
+  return { ...process.env, NODE_OPTIONS: "" };
+}
+
+/**
+ * @param version as in `process.versions.node`
+ * @throws ThornkeyError `NOT_SUPPORTED`
+ */
+export function mustBeNewEnough(version: string): void {
+  const [major = 0, minor = 0] = version.split(".").map(Number);
+  if (major > OLDEST[0] || (major === OLDEST[0] && minor >= OLDEST[1])) return;
+  throw new ThornkeyError("NOT_SUPPORTED", `Node.js ${version} is too old for a vault`, {
+    hint: `Node.js ${OLDEST.join(".")} or newer is needed; in a checkout 'npm start -- up …' brings its own`,
+  });
+}
