@@ -65,7 +65,7 @@ export function newHeader(
   host: readonly HostComponent[],
   now: number,
 ): { header: Header; master: Secret } {
-  const master = new Secret(randomBytes(32));
+  const master = new Secret(new Uint8Array(randomBytes(32)));
   const components = componentsOf(host, salt);
   const unsigned: Unsigned = {
     format: 1,

@@ -14,7 +14,7 @@ import type { DevicePolicy, Namespace } from "../operations/table.ts";
 import { createConfirmations } from "./confirmations.ts";
 import { signJournal } from "./destruction.ts";
 import { createFairRunner } from "./fair-queue.ts";
-import { bindingStatus } from "./handlers/binding.ts";
+import { bindingStatus, notTheRecoveryKey } from "./handlers/binding.ts";
 import { DEVICE_ID } from "./handlers/device.ts";
 import { createStorageKey } from "./handlers/storage.ts";
 import {
@@ -49,6 +49,8 @@ export interface VaultOptions {
   /** Of an emulated chip. */
   readonly timing?: "none" | "typical" | "maximum" | undefined;
   readonly now?: (() => number) | undefined;
+  /** The owner's recovery key, for a host that is not the one the vault belongs to. */
+  readonly recovery?: Secret | undefined;
 }
 
 export const FILES = { database: "vault.db", lock: "lock", header: "header.copy", destroyed: "destroyed" } as const;
@@ -155,7 +157,7 @@ async function assemble(
     writeAtomically(join(options.state, FILES.header), encodeHeader(header));
   } else {
     header = existing;
-    master = openMaster(existing, host, secret);
+    master = openMaster(existing, host, secret, options.recovery);
     mustBeSigned(existing, sealingUnder(master));
   }
 
@@ -266,8 +268,18 @@ async function assemble(
   return vault;
 }
 
-/** @throws ThornkeyError `NOT_BOUND` with the reason */
-function openMaster(header: Header, host: readonly HostComponent[], secret: Secret): Secret {
+/** @throws ThornkeyError `NOT_BOUND` with the reason; `NOT_PERMITTED` when the recovery key is not this vault's */
+function openMaster(
+  header: Header,
+  host: readonly HostComponent[],
+  secret: Secret,
+  recovery: Secret | undefined,
+): Secret {
+  if (recovery !== undefined) {
+    const recovered = openSlot("recovery", header, secret, recovery);
+    if (recovered === undefined) throw notTheRecoveryKey();
+    return recovered;
+  }
   const here = withHostOf(header, host);
   const master = header.stage === "sealed" ? openSlot("bound", here, secret) : openSlot("development", header, secret);
   const status = bindingStatus(header, host);

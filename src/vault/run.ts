@@ -3,6 +3,7 @@
  */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
+import { Secret } from "../bytes/secret.ts";
 import { ERROR_CODES, type ErrorCode, ThornkeyError } from "../errors.ts";
 import { check } from "../operations/shape.ts";
 import { isOperation, operationOf, type VaultEvent, type VaultState } from "../operations/table.ts";
@@ -56,11 +57,46 @@ export async function runVault(options: RunOptions): Promise<void> {
   void ended.then(() => opened || process.exit(0));
   await attempt();
   opened = true;
+  let recovering = false;
+  /**
+   * On a host that is not the one it belongs to, the owner's recovery key opens the vault, and the request that brought
+   * it binds it to this one. Unless that is done, nothing stays open.
+   */
+  const recover = async (incoming: Incoming, recovery: Uint8Array): Promise<unknown> => {
+    const own = process.getuid?.() ?? 0;
+    const { uid } = incoming.caller.facts;
+    if (uid !== 0 && uid !== own) throw new ThornkeyError("NOT_PERMITTED", "this is for the device's administrators");
+    if (recovering) throw new ThornkeyError("USAGE", "the recovery key is being tried already");
+    recovering = true;
+    try {
+      // The handler takes the key over and zeroes it; this one is for opening.
+      using owner = new Secret(recovery.slice());
+      const opened = await openVault({ ...options, recovery: owner });
+      let answer: unknown;
+      try {
+        answer = await handle(opened, incoming);
+      } catch (error) {
+        await opened.close();
+        throw error;
+      }
+      vault = opened;
+      refusal = undefined;
+      process.stdout.write("ready\n");
+      return answer;
+    } finally {
+      recovering = false;
+    }
+  };
   const serving = await serveVault({
     path: join(options.run, "vault.sock"),
     device: () => vault?.header.device ?? "",
     gateUids: options.gateUids,
-    handle: (incoming) => (vault === undefined ? refused(incoming, refusal ?? notYet()) : handle(vault, incoming)),
+    handle(incoming) {
+      if (vault !== undefined) return handle(vault, incoming);
+      const reason = refusal ?? notYet();
+      const recovery = reason.code === "NOT_BOUND" ? recoveryIn(incoming) : undefined;
+      return recovery === undefined ? refused(incoming, reason) : recover(incoming, recovery);
+    },
   });
   process.stdout.write(vault ? "ready\n" : `refused ${refusal?.code}\n`);
 
@@ -117,6 +153,12 @@ function handle(vault: OpenVault, incoming: Incoming): unknown {
     note(true);
     throw error;
   }
+}
+
+/** @returns the recovery key, when the request is one that brings it to a vault on another host */
+function recoveryIn({ operation, args }: Incoming): Uint8Array | undefined {
+  if (operation !== "bind.rebind" && operation !== "bind.undo") return undefined;
+  return check(operationOf(operation).args, args).recovery as Uint8Array | undefined;
 }
 
 /** A vault that does not open still says how it is. */

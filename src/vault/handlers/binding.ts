@@ -70,7 +70,7 @@ export const bindingHandlers: Handlers<Names> = {
       throw new ThornkeyError("FAILED", "the rehearsal failed: the sealed vault would not open; nothing was changed");
     }
     if (rehearse) return status;
-    const key = new Secret(randomBytes(32));
+    const key = new Secret(new Uint8Array(randomBytes(32)));
     using recoveryKey = key;
     const recovery = sealSlot("recovery", vault.header, secret, vault.master, recoveryKey);
     const next: Header = {
@@ -149,7 +149,11 @@ async function mustOpen(vault: OpenVault, owner: Secret): Promise<Secret> {
   using opened = openSlot("recovery", vault.header, secret, owner);
   if (opened !== undefined) return secret;
   secret.destroy();
-  throw new ThornkeyError("NOT_PERMITTED", "this is not the recovery key of this vault", {
+  throw notTheRecoveryKey();
+}
+
+export function notTheRecoveryKey(): ThornkeyError {
+  return new ThornkeyError("NOT_PERMITTED", "this is not the recovery key of this vault", {
     hint: "it was shown when the vault was sealed, and is kept off the device",
   });
 }

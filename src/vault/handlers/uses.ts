@@ -3,12 +3,15 @@
 import { Secret } from "../../bytes/secret.ts";
 import { ThornkeyError } from "../../errors.ts";
 import { type Digest, factsOf, type KeyType, type SignatureAlgorithm } from "../../operations/key-types.ts";
+import type { FixedPolicy } from "../../operations/policy.ts";
 import type { OperationName } from "../../operations/table.ts";
 import { sha256, spkiPoint } from "../digest.ts";
 import type { EncryptSpec, SignSpec } from "../material/material.ts";
 import { verifySignature } from "../material/verify.ts";
 import type { StoredKey } from "../records.ts";
-import { keyFor, keyForUse } from "../use.ts";
+import { mustBeWithin } from "../restrictions.ts";
+import { lacking, mayUse } from "../rights.ts";
+import { circumstances, keyFor, keyForUse } from "../use.ts";
 import type { OpenVault, Request } from "../vault.ts";
 import type { Handlers } from "./handler.ts";
 import { storeSecret } from "./keys.ts";
@@ -36,6 +39,12 @@ export const useHandlers: Handlers<Names> = {
     }
     const spec = signSpec(key.type, wanted);
     if (key.publicKey === undefined) throw notFor(key, "verifying");
+    mustBeWithin(
+      // A used-up key's signatures can still be checked, and checking them is no use of its private part.
+      { ...key, fixed: checkingPolicy(key.fixed) },
+      { purpose: "verify", algorithm: spec.algorithm, digest: spec.digest },
+      circumstances(vault),
+    );
     return { valid: verifySignature(key.type, key.publicKey, spec, data, signature) };
   },
 
@@ -76,6 +85,7 @@ export const useHandlers: Handlers<Names> = {
     const algorithm = await cipherOf(vault, request, name, cipher, "aes-kwp");
     // Whoever takes a key out must be allowed to use it, and its policy must let it go.
     const leaving = await keyFor(vault, request, target, "manage");
+    if (!(await mayUse(leaving, request.caller))) throw lacking("use", leaving.name);
     if (leaving.protection === "resident" || leaving.fixed.export !== "wrapped") {
       throw new ThornkeyError("NOT_PERMITTED", `key '${leaving.name}' never leaves: it was made that way`);
     }
@@ -237,6 +247,11 @@ function encryptSpec(
   { digest, label, aad }: { digest?: Digest | undefined; label?: Uint8Array | undefined; aad?: Uint8Array | undefined },
 ): EncryptSpec {
   return { cipher, ...(digest && { digest }), ...(label && { label }), ...(aad && { aad }) };
+}
+
+/** The lines of a policy that are about checking signatures. */
+function checkingPolicy({ uses, algorithms, digests, notBefore, checkUntil }: FixedPolicy): FixedPolicy {
+  return { uses, algorithms, digests, notBefore, checkUntil };
 }
 
 function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
