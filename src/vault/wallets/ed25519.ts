@@ -19,7 +19,11 @@ export const ed25519Scheme: Scheme = {
   publicKeyOf(secret) {
     const der = pointPrivateKeyOf("ed25519", secret);
     try {
-      const key = createPrivateKey({ key: Buffer.from(der.buffer, 0, der.length), format: "der", type: "pkcs8" });
+      const key = createPrivateKey({
+        key: Buffer.from(der.buffer, der.byteOffset, der.length),
+        format: "der",
+        type: "pkcs8",
+      });
       const spki = new Uint8Array(createPublicKey(key).export({ format: "der", type: "spki" }));
       return new Uint8Array(pointOf("ed25519", spki) ?? []);
     } finally {

@@ -22,12 +22,14 @@ export function setChecksum(customization: string, words: Uint16Array): void {
 
 function remainder(customization: string, words: Uint16Array): number {
   let register = 1;
-  for (const value of [...Buffer.from(customization), ...words]) {
-    const top = register >> 20;
-    register = ((register & 0xfffff) << 10) ^ value;
-    GENERATOR.forEach((term, bit) => {
-      register ^= -((top >> bit) & 1) & term;
-    });
-  }
+  for (const character of Buffer.from(customization)) register = shift(register, character);
+  for (const word of words) register = shift(register, word);
   return register;
+}
+
+function shift(register: number, value: number): number {
+  const top = register >> 20;
+  let shifted = ((register & 0xfffff) << 10) ^ value;
+  for (const [bit, term] of GENERATOR.entries()) shifted ^= -((top >> bit) & 1) & term;
+  return shifted;
 }
