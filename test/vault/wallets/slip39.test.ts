@@ -315,6 +315,21 @@ describe("a restoring", () => {
     expect(await codeLater(() => combine([first[0]!, first[2]!, second[0]!]))).toBe("MALFORMED");
   });
 
+  it("lets others work while it looks for shares that fit", async () => {
+    const restoring = openRestoring(none());
+    const common = { identifier: 1, extendable: true, exponent: 0, groupIndex: 0, groupThreshold: 1, groupCount: 1 };
+    let turns = 0;
+    const counting = setInterval(() => turns++, 0);
+    for (let memberIndex = 0; memberIndex < 16; memberIndex++) {
+      // None fits another: all choices of 8 are tried.
+      const value = secretOf(randomBytes(16));
+      const sentence = writeShare({ ...common, memberIndex, memberThreshold: 8, value });
+      expect(await restoring.add(sentence, none())).toBeUndefined();
+    }
+    clearInterval(counting);
+    expect(turns).toBeGreaterThan(0);
+  });
+
   it("refuses an iteration exponent nobody would wait for", async () => {
     const share = { identifier: 1, extendable: true, exponent: 15, groupIndex: 0, groupThreshold: 1, groupCount: 1 };
     const sentence = writeShare({ ...share, memberIndex: 0, memberThreshold: 1, value: secretOf(new Uint8Array(16)) });

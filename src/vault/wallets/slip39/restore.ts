@@ -1,8 +1,9 @@
 /** Puts a master secret together from shares of SLIP-39: all at once, or one after the other as they are found. */
+import { setImmediate } from "node:timers/promises";
 import { Secret } from "../../../bytes/secret.ts";
 import { ThornkeyError } from "../../../errors.ts";
 import { openSecret, openValue } from "./passphrases.ts";
-import { recoverSecret } from "./shamir.ts";
+import { type Point, recoverSecret } from "./shamir.ts";
 import { readShare, type Share, type ShareSet } from "./share.ts";
 
 /**
@@ -45,8 +46,8 @@ export interface Restoring {
    * Takes the next share, in any order. A share that does not fit is kept in mind but never in the way; the share of a
    * member that came before is replaced, for the first may have come with a wrong passphrase.
    *
-   * @param mnemonic ASCII words; neither kept nor destroyed
-   * @param passphrase the member's, may be empty
+   * @param mnemonic ASCII words; neither kept nor destroyed, but needed until the answer
+   * @param passphrase the member's, may be empty; likewise
    * @returns the secret as soon as there is enough, and the restoring has closed itself; undefined as long as there is
    *   not: whether a share was right is not told
    * @throws ThornkeyError `MALFORMED` when it is no share at all; `NOT_SUPPORTED` when its iteration exponent is above 10;
@@ -63,32 +64,28 @@ interface Piece {
 }
 
 interface Group {
+  readonly index: number;
   readonly members: Map<number, Secret>;
-  value?: Secret;
+  value: Secret | undefined;
 }
 
-/** Sets that are kept side by side when shares of different ones come; the oldest is forgotten first. */
+/** Sets that are kept side by side when shares of different ones come; the one longest untouched is forgotten first. */
 const MOST_SETS = 8;
+/** Choices that are tried before others get their turn in the process: some milliseconds. */
+const CHOICES_AT_ONCE = 64;
 
 /** @param passphrase of the secret, may be empty; the restoring's own from now on */
 export function openRestoring(passphrase: Secret): Restoring {
   const sets = new Map<string, Map<string, Group>>();
   let closed = false;
 
+  let turn: Promise<unknown> = Promise.resolve();
+
   const session: Restoring = {
-    async add(mnemonic, memberPassphrase) {
-      mustBeOpen();
-      const share = readShare(mnemonic);
-      const value = await openValue(share.value, share, memberPassphrase).finally(() => share.value.destroy());
-      if (closed) {
-        value.destroy();
-        mustBeOpen();
-      }
-      using sealed = take(share, value);
-      if (sealed === undefined) return undefined;
-      const secret = await openSecret(sealed, share, passphrase);
-      session.close();
-      return secret;
+    add(mnemonic, memberPassphrase) {
+      const added = turn.then(() => addNext(mnemonic, memberPassphrase));
+      turn = added.catch(() => undefined);
+      return added;
     },
 
     close() {
@@ -100,28 +97,49 @@ export function openRestoring(passphrase: Secret): Restoring {
   };
   return session;
 
+  async function addNext(mnemonic: Secret, memberPassphrase: Secret): Promise<Secret | undefined> {
+    mustBeOpen();
+    const share = readShare(mnemonic);
+    const value = await openValue(share.value, share, memberPassphrase).finally(() => share.value.destroy());
+    if (closed) value.destroy();
+    mustBeOpen();
+    using sealed = await take(share, value);
+    mustBeOpen();
+    if (sealed === undefined) return undefined;
+    const secret = await openSecret(sealed, share, passphrase);
+    if (closed) secret.destroy();
+    mustBeOpen();
+    session.close();
+    return secret;
+  }
+
   /** @returns the encrypted secret when this share completes it */
-  function take(share: Share, value: Secret): Secret | undefined {
+  async function take(share: Share, value: Secret): Promise<Secret | undefined> {
     const groups = groupsOf(share);
     const { groupIndex, memberIndex, memberThreshold, groupThreshold } = share;
     // Shares that disagree about the threshold are kept apart: one of them is wrong, and nobody knows which.
     const name = `${groupIndex}/${memberThreshold}`;
-    const group = groups.get(name) ?? { members: new Map<number, Secret>() };
+    const group = groups.get(name) ?? { index: groupIndex, members: new Map<number, Secret>(), value: undefined };
     groups.set(name, group);
     group.members.get(memberIndex)?.destroy();
     group.members.set(memberIndex, value);
 
-    const others = [...group.members].filter(([x]) => x !== memberIndex).map(([x, other]) => ({ x, value: other }));
-    const groupValue = complete({ x: memberIndex, value }, others, memberThreshold);
-    if (groupValue === undefined) return undefined;
-    group.value?.destroy();
+    const members = [...group.members].map(([x, member]) => ({ x, value: member }));
+    const groupValue = await complete(members, memberIndex, memberThreshold);
+    if (closed) groupValue?.destroy();
+    if (closed || groupValue === undefined) return undefined;
+    // One value for each group, so that no choice of shares makes the search longer than complete() says.
+    for (const other of groups.values()) {
+      if (other.index !== groupIndex) continue;
+      other.value?.destroy();
+      other.value = undefined;
+    }
     group.value = groupValue;
 
-    const otherGroups = [...groups].flatMap(([other, { value: known }]): Piece[] => {
-      const x = Number(other.split("/")[0]);
-      return known === undefined || x === groupIndex ? [] : [{ x, value: known }];
-    });
-    return complete({ x: groupIndex, value: groupValue }, otherGroups, groupThreshold);
+    const pieces = [...groups.values()].flatMap(({ index, value: known }): Piece[] =>
+      known === undefined ? [] : [{ x: index, value: known }],
+    );
+    return complete(pieces, groupIndex, groupThreshold);
   }
 
   function groupsOf(share: Share): Map<string, Group> {
@@ -143,24 +161,33 @@ export function openRestoring(passphrase: Secret): Restoring {
 }
 
 /**
- * Looks for pieces that make a whole with the new one; all that do not need it were tried when they came. At most 6435
- * choices (7 of 15), each a matter of microseconds.
+ * Looks for pieces that make a whole with the newest one, the only one at `x`; all that do not need it were tried when
+ * they came. At most 6435 choices (7 of 15); others get their turn in between.
  */
-function complete(piece: Piece, others: readonly Piece[], threshold: number): Secret | undefined {
-  for (const chosen of choices(others, threshold - 1)) {
-    const whole = recover([piece, ...chosen]);
-    if (whole !== undefined) return whole;
+async function complete(pieces: readonly Piece[], x: number, threshold: number): Promise<Secret | undefined> {
+  // Copies, for the pieces may be zeroed meanwhile.
+  const points = copiesOf(pieces);
+  try {
+    const newest = points.filter((point) => point.x === x);
+    const others = points.filter((point) => point.x !== x);
+    let tried = 0;
+    for (const chosen of choices(others, threshold - newest.length)) {
+      const whole = recoverSecret([...newest, ...chosen]);
+      if (whole !== undefined) return new Secret(whole);
+      if (++tried % CHOICES_AT_ONCE === 0) await setImmediate();
+    }
+    return undefined;
+  } finally {
+    for (const { y } of points) y.fill(0);
   }
-  return undefined;
 }
 
-/** All ways to take `count` of the pieces at different x. */
-function* choices(pieces: readonly Piece[], count: number): Generator<readonly Piece[]> {
+/** All ways to take `count` of the points. */
+function* choices(points: readonly Point[], count: number): Generator<readonly Point[]> {
   if (count === 0) yield [];
   else {
-    for (const [i, piece] of pieces.entries()) {
-      const rest = pieces.slice(i + 1).filter(({ x }) => x !== piece.x);
-      for (const chosen of choices(rest, count - 1)) yield [piece, ...chosen];
+    for (const [i, point] of points.entries()) {
+      for (const chosen of choices(points.slice(i + 1), count - 1)) yield [point, ...chosen];
     }
   }
 }
@@ -179,10 +206,14 @@ function groupValueOf(index: number, members: readonly Share[]): Secret {
 }
 
 function recover(pieces: readonly Piece[]): Secret | undefined {
-  const copies = pieces.map(({ x, value }) => ({ x, y: value.use((bytes) => new Uint8Array(bytes)) }));
-  const whole = recoverSecret(copies);
-  for (const { y } of copies) y.fill(0);
+  const points = copiesOf(pieces);
+  const whole = recoverSecret(points);
+  for (const { y } of points) y.fill(0);
   return whole && new Secret(whole);
+}
+
+function copiesOf(pieces: readonly Piece[]): Point[] {
+  return pieces.map(({ x, value }) => ({ x, y: value.use((bytes) => new Uint8Array(bytes)) }));
 }
 
 /** What shares of one secret have in common, as a key. */
