@@ -57,8 +57,10 @@ function readWhole(path: string, maximum: number): Uint8Array | undefined {
     if (!fstatSync(fd).isFile()) return undefined;
     const bytes = new Uint8Array(maximum + 1);
     let length = 0;
-    for (let read = -1; read !== 0 && length <= maximum; length += read) {
-      read = readSync(fd, bytes, length, bytes.length - length, null);
+    while (length <= maximum) {
+      const read = readSync(fd, bytes, length, bytes.length - length, null);
+      if (read === 0) break;
+      length += read;
     }
     return length === 0 || length > maximum ? undefined : bytes.slice(0, length);
   } finally {
