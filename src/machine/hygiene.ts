@@ -16,7 +16,7 @@ const RLIMIT_CORE = 4;
  * Options that such a process is started with. None of them is needed for {@link hardenProcess} to hold; they close
  * what is open between its start and that call, and what it cannot reach.
  *
- * - SIGUSR1 does not open the debugger;
+ * - SIGUSR1 does not open the debugger (Node blocks it; a handler never sees it);
  * - `__proto__` in foreign data cannot reach a prototype;
  * - no module is loaded from `NODE_PATH` or from a home directory.
  */
