@@ -17,8 +17,10 @@ if (manner === "hardened") {
     await assertPeerCredentials();
     const host = (await readHost()).map(({ name }) => name);
     say({ measures, umask: process.umask(), title: process.title, host });
-    // After hardenProcess, so that what it registered has run when this answers.
-    process.on("SIGUSR1", () => say({ signal: true, debugger: inspector.url() ?? null }));
+    // Only beside what hardenProcess registered: a listener of this file's own would hide that there is none.
+    if (process.listenerCount("SIGUSR1") > 0) {
+      process.on("SIGUSR1", () => say({ signal: true, debugger: inspector.url() ?? null }));
+    }
   } catch (error) {
     say({ refused: (error as { code?: string }).code, why: (error as Error).message });
     process.exit();
