@@ -2,134 +2,162 @@
  * What tells this host from others. Nothing of it is secret, and most of it can be cloned by somebody who has the board;
  * it ties a vault to where it belongs, and a root proves the rest.
  */
-import { readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { bootMediumCid } from "./boot-medium.ts";
+import { type HostFiles, hostFiles, LISTING_BYTES } from "./host-files.ts";
+import { onboardNetworkAddress } from "./onboard-network.ts";
 
 /** One thing that tells this host from others. */
 export interface HostComponent {
   readonly name: string;
   /** For a person. */
   readonly title: string;
+  /** 1 to 4096 bytes; the same for as long as the thing itself is the same. */
   readonly value: Uint8Array;
-  /** What it is taken for when nobody decides otherwise. */
+  /** What it is taken for when nobody decides otherwise. Firmware, and what an installation makes up, may change. */
   readonly default: "hard" | "soft";
 }
+
+type Source = (files: HostFiles) => string | undefined;
 
 interface Line {
   readonly name: string;
   readonly title: string;
   readonly default: "hard" | "soft";
-  /** @param at gives the text of a file below the host's root, trimmed; undefined when it is not there or empty */
-  read(at: (path: string) => string | undefined, root: string): string | undefined;
+  /** What a value looks like; everything else is as good as absent. */
+  readonly form: RegExp;
+  /** Where it is told; the first that tells something of this form counts. */
+  readonly from: readonly Source[];
 }
 
+/** /proc/device-tree is a link to the second place, and leads nowhere in a copy of a host. */
+const DEVICE_TREES = ["proc/device-tree", "sys/firmware/devicetree/base"];
+
+const HEX_32 = /^[0-9a-f]{32}$/i;
+const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+const MAC = /^[0-9a-f]{2}(?::[0-9a-f]{2}){5}$/i;
+const SERIAL = /^[\x21-\x7e]{4,64}$/;
+const TEXT = /^[\x20-\x7e]{1,256}$/;
+
+/**
+ * The version of the kernel is not here: it changes with every update, and would count for nothing after the first.
+ * The serial number of the root is not here either: the root itself tells it.
+ */
 const TABLE: readonly Line[] = [
   {
     name: "soc-serial",
     title: "serial number of the processor",
     default: "hard",
-    read: (at) => at("proc/device-tree/serial-number") ?? /^Serial\s*:\s*(\S+)$/m.exec(at("proc/cpuinfo") ?? "")?.[1],
+    form: SERIAL,
+    from: [...deviceTree("serial-number"), cpuinfo("Serial")],
+  },
+  { name: "boot-medium", title: "CID of the boot medium", default: "hard", form: HEX_32, from: [bootMediumCid] },
+  { name: "board-uuid", title: "UUID of the board", default: "hard", form: UUID, from: [dmi("product_uuid")] },
+  {
+    name: "board-serial",
+    title: "serial number of the board",
+    default: "soft",
+    form: TEXT,
+    from: [dmi("board_serial")],
   },
   {
-    name: "board-uuid",
-    title: "UUID of the board (SMBIOS)",
-    default: "hard",
-    read: (at) => at("sys/class/dmi/id/product_uuid"),
+    name: "model",
+    title: "model of the board",
+    default: "soft",
+    form: TEXT,
+    from: [...deviceTree("model"), cpuinfo("Model"), dmi("product_name")],
   },
-  { name: "boot-medium", title: "CID of the boot medium", default: "hard", read: bootMedium },
-  { name: "model", title: "model of the board", default: "soft", read: (at) => at("proc/device-tree/model") },
   {
     name: "revision",
     title: "revision of the board",
     default: "soft",
-    read: (at) => at("proc/device-tree/system/linux,revision"),
+    form: /^[0-9a-f]{4,8}$/i,
+    from: [...deviceTreeCell("system/linux,revision"), cpuinfo("Revision")],
   },
-  { name: "network", title: "address of the network interface", default: "soft", read: networkAddress },
-  { name: "machine-id", title: "machine id of the installation", default: "soft", read: (at) => at("etc/machine-id") },
+  {
+    name: "network",
+    title: "address of the network interface on the board",
+    default: "soft",
+    form: MAC,
+    from: [onboardNetworkAddress],
+  },
+  {
+    name: "firmware-id",
+    title: "machine id that the firmware gives",
+    default: "soft",
+    form: SERIAL,
+    from: deviceTree("chosen/rpi-machine-id"),
+  },
+  {
+    name: "machine-id",
+    title: "machine id of the installation",
+    default: "soft",
+    form: HEX_32,
+    from: [(files) => files.text("etc/machine-id")],
+  },
   {
     name: "bootloader",
     title: "version of the boot EEPROM",
     default: "soft",
-    read: (at) => at("proc/device-tree/chosen/bootloader/version"),
+    form: TEXT,
+    from: deviceTree("chosen/bootloader/version"),
   },
 ];
 
-/** No fact of a host is longer. */
-const MAXIMUM_BYTES = 4096;
+/** What makers leave in place of a number: the same on thousands of boards. */
+const PLACEHOLDER =
+  /^(?:[0.:\s-]+|[f:-]+|none|not (?:applicable|specified|available|present)|unknown|default string|to be filled by o\.?e\.?m\.?|system (?:serial number|product name)|base ?board serial number|serial number|chassis serial number|o\.?e\.?m\.?|n\/?a|0?123456789(?:abcdef)?|03000200-0400-0500-0006-000700080009)$/i;
 
 /**
- * @param root the directory that is `/`; a test, or `--host DIR`, gives another
- * @returns what there is to know; what is missing or unreadable is left out
+ * @param root the directory that is `/`; a test, or `--host DIR`, gives another, and nothing outside it is read
+ * @returns what there is to know, in the order of the table; what is missing, unreadable or nonsense is left out. It
+ *   never fails. (A promise, because what the firmware's mailbox tells will have to be waited for.)
  */
-export function readHost(root = "/"): readonly HostComponent[] {
-  const at = (path: string) => textOf(join(root, path));
-  return TABLE.flatMap((line) => {
-    let value: string | undefined;
-    try {
-      value = line.read(at, root);
-    } catch {
-      return []; // a file system that answers oddly: the component is absent
+export async function readHost(root = "/"): Promise<HostComponent[]> {
+  const files = hostFiles(root);
+  return TABLE.flatMap(({ name, title, default: usual, form, from }) => {
+    for (const source of from) {
+      const told = source(files);
+      // Kernels have changed how they write hexadecimal digits.
+      const text = form.ignoreCase ? told?.toLowerCase() : told;
+      if (text !== undefined && form.test(text) && !PLACEHOLDER.test(text)) {
+        return [{ name, title, default: usual, value: new TextEncoder().encode(text) }];
+      }
     }
-    if (value === undefined || value === "") return [];
-    return [{ name: line.name, title: line.title, default: line.default, value: new TextEncoder().encode(value) }];
-  });
-}
-
-/** @returns id of this boot of the kernel; the same until the next start */
-export function readBootId(root = "/"): string {
-  return textOf(join(root, "proc/sys/kernel/random/boot_id")) ?? "unknown";
-}
-
-/** @returns seconds since the kernel started */
-export function readUptime(root = "/"): number {
-  return Number.parseFloat(textOf(join(root, "proc/uptime")) ?? "") || 0;
-}
-
-function textOf(path: string): string | undefined {
-  try {
-    const stats = statSync(path);
-    if (!stats.isFile()) return undefined;
-    const bytes = readFileSync(path);
-    if (bytes.length === 0 || bytes.length > (/(?:cpuinfo|mountinfo)$/.test(path) ? 1 << 20 : MAXIMUM_BYTES))
-      return undefined;
-    // Device tree strings end with NUL; binary cells are kept as they are.
-    const text = bytes.toString("latin1").replace(/\0+$/, "").trim();
-    return text === "" ? undefined : text;
-  } catch {
-    return undefined;
-  }
-}
-
-/** The card that the root file system is on, or the only one there is. */
-function bootMedium(at: (path: string) => string | undefined, root: string): string | undefined {
-  const mounted = /^\S+ \S+ \S+ \S+ \/ .* - \S+ \/dev\/(mmcblk\d+)/m.exec(at("proc/self/mountinfo") ?? "")?.[1];
-  const cards = namesIn(join(root, "sys/block")).filter((name) => /^mmcblk\d+$/.test(name));
-  const card = mounted ?? (cards.length === 1 ? cards[0] : undefined);
-  return card === undefined ? undefined : at(`sys/block/${card}/device/cid`);
-}
-
-/** The first interface with a device of its own, wired ones before others. */
-function networkAddress(at: (path: string) => string | undefined, root: string): string | undefined {
-  const physical = namesIn(join(root, "sys/class/net")).filter((name) => {
-    try {
-      readlinkSync(join(root, "sys/class/net", name, "device"));
-      return true;
-    } catch {
-      return at(`sys/class/net/${name}/device/uevent`) !== undefined;
-    }
-  });
-  physical.sort((a, b) => Number(b.startsWith("e")) - Number(a.startsWith("e")) || (a < b ? -1 : 1));
-  for (const name of physical) {
-    const address = at(`sys/class/net/${name}/address`);
-    if (address !== undefined && address !== "00:00:00:00:00:00") return address;
-  }
-  return undefined;
-}
-
-function namesIn(path: string): string[] {
-  try {
-    return readdirSync(path).sort();
-  } catch {
     return [];
-  }
+  });
+}
+
+/** @returns the id of this boot of the kernel, or `unknown`, which then is the same after every boot */
+export function readBootId(root = "/"): string {
+  const id = hostFiles(root).text("proc/sys/kernel/random/boot_id");
+  return id !== undefined && UUID.test(id) ? id : "unknown";
+}
+
+/** @returns seconds since the kernel started; infinite when it cannot be told, so that nobody takes it for early */
+export function readUptime(root = "/"): number {
+  const match = /^\d+(?:\.\d+)?(?= )/.exec(hostFiles(root).text("proc/uptime") ?? "");
+  return match === null ? Number.POSITIVE_INFINITY : Number(match[0]);
+}
+
+/** A property that is text. */
+function deviceTree(property: string): readonly Source[] {
+  return DEVICE_TREES.map((tree) => (files) => files.text(`${tree}/${property}`));
+}
+
+/** A property that is one number of 32 bits, big-endian, as hexadecimal digits without zeros before them. */
+function deviceTreeCell(property: string): readonly Source[] {
+  return DEVICE_TREES.map((tree) => (files) => {
+    const bytes = files.bytes(`${tree}/${property}`);
+    return bytes?.length === 4 ? new DataView(bytes.buffer).getUint32(0).toString(16) : undefined;
+  });
+}
+
+function cpuinfo(field: string): Source {
+  const line = new RegExp(`^${field}\\s*: *(.+)$`, "m");
+  return (files) => line.exec(files.text("proc/cpuinfo", LISTING_BYTES) ?? "")?.[1]?.trim();
+}
+
+/** What the firmware of a PC tells (SMBIOS); the numbers are readable for root only. */
+function dmi(field: string): Source {
+  return (files) => files.text(`sys/class/dmi/id/${field}`);
 }

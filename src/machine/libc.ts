@@ -8,7 +8,8 @@ import { ThornkeyError } from "../errors.ts";
  *
  * `ioctl` is variadic in C. On x86-64, AArch64 and 32-bit ARM hard-float Linux a variadic integer or pointer argument
  * travels in the same register as a fixed one, so it is declared with three fixed arguments: once with a number
- * (`ioctlNumber`) and once with a pointer to bytes that the kernel reads or fills (`ioctlBytes`).
+ * (`ioctlNumber`) and once with a pointer to bytes that the kernel reads or fills (`ioctlBytes`). The same holds for
+ * `prctl` and `syscall`.
  *
  * All of them block the calling thread: they belong in the worker that owns a device, never on the main loop.
  */
@@ -26,8 +27,10 @@ const PROTOTYPES = {
   send: "long send(int fd, const uint8_t *bytes, size_t length, int flags)",
   recv: "long recv(int fd, uint8_t *bytes, size_t length, int flags)",
   flock: "int flock(int fd, int operation)",
+  poll: "int poll(uint8_t *descriptors, unsigned long count, int milliseconds)",
   prctl: "int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)",
   setrlimit: "int setrlimit(int resource, const uint8_t *limits)",
+  syscall: "long syscall(long number, long a, long b)",
 } as const;
 
 /**
@@ -49,9 +52,12 @@ export interface Libc {
   send(fd: number, bytes: Uint8Array, length: number, flags: number): number;
   recv(fd: number, bytes: Uint8Array, length: number, flags: number): number;
   flock(fd: number, operation: number): number;
+  /** @param descriptors `struct pollfd`, 8 bytes each: descriptor (4), events (2), what happened (2) */
+  poll(descriptors: Uint8Array, count: number, milliseconds: number): number;
   prctl(option: number, a: number, b: number, c: number, d: number): number;
   /** @param limits two numbers of the size of a C long: soft and hard */
   setrlimit(resource: number, limits: Uint8Array): number;
+  syscall(number: number, a: number, b: number): number;
   /** @returns the error number of the last failed call of this thread */
   errno(): number;
 }

@@ -1,152 +1,156 @@
 /**
  * Who is at the other end of a Unix socket, as the kernel tells it: SO_PEERCRED, SO_PEERGROUPS and, where there is one,
- * a pidfd that keeps the process in view (unix(7), pidfd_open(2)).
+ * a pidfd that keeps the process in view (unix(7), socket(7), pidfd_open(2)).
+ *
+ * The kernel tells who connected. Whoever inherits the connection, or gets it passed, speaks in that name; so rights
+ * rest on uid and gid, and what is told of the program (peer-program.ts) narrows them.
  */
-import { createHash } from "node:crypto";
-import { closeSync, createReadStream, readFileSync, readlinkSync, statSync } from "node:fs";
-import type { Socket } from "node:net";
+
+import { randomUUID } from "node:crypto";
+import { closeSync } from "node:fs";
+import { connect, createServer, type Socket } from "node:net";
 import { ThornkeyError } from "../errors.ts";
 import { libc } from "./libc.ts";
 
+export { describeProgram, type Program } from "./peer-program.ts";
+
 export interface Peer {
+  /** 0 when the process lies in a PID namespace that is not visible from here. */
   readonly pid: number;
   readonly uid: number;
   readonly gid: number;
   /** Supplementary groups. */
   readonly groups: readonly number[];
-  /** @returns false once the process has ended; its number may then be somebody else's */
+  /**
+   * @returns false once the process has ended, when its number may be somebody else's, and when it cannot be told;
+   *   after {@link close} always
+   */
   alive(): boolean;
+  /** Gives back the descriptor that keeps the process in view. May be repeated. */
   close(): void;
 }
 
 const SOL_SOCKET = 1;
 const SO_PEERCRED = 17;
 const SO_PEERGROUPS = 59;
+/** Linux 6.5. */
 const SO_PEERPIDFD = 77;
+/** Linux 5.3; the same number on every processor. */
+const SYS_PIDFD_OPEN = 434;
+const POLLIN = 1;
 
 /** Supplementary groups a process can have (limits.h, NGROUPS_MAX). */
-const GROUPS_AT_MOST = 65_536;
+const MOST_GROUPS = 65_536;
+const USUAL_GROUPS = 64;
 
 /**
- * To be called while the connection is new: the descriptor is gone when the peer is.
+ * To be called in the `connection` event, before anything is waited for: the descriptor goes when the connection does.
  *
+ * @returns who connected; to be closed
  * @throws ThornkeyError `NOT_PERMITTED` when it cannot be told who is there
  */
 export function peerOf(socket: Socket): Peer {
-  // Undocumented, and the same in every Node since 0.x; without it nobody is let in.
-  const fd = (socket as unknown as { _handle?: { fd?: number } })._handle?.fd;
-  if (fd === undefined || fd < 0) throw unknown("the connection has no descriptor");
-  const credentials = option(fd, SO_PEERCRED, 12);
-  if (credentials?.length !== 12) throw unknown("the kernel does not tell");
-  const [pid, uid, gid] = new Int32Array(credentials.slice().buffer) as unknown as [number, number, number];
-  const groups = option(fd, SO_PEERGROUPS, 4 * 64) ?? option(fd, SO_PEERGROUPS, 4 * GROUPS_AT_MOST);
-  const handle = option(fd, SO_PEERPIDFD, 4);
-  let pidfd = handle?.length === 4 ? (new Int32Array(handle.slice().buffer)[0] ?? -1) : -1;
+  // Undocumented, and the same in every Node for ten years; without it nobody is let in.
+  const fd = (socket as unknown as { _handle?: { fd?: unknown } })._handle?.fd;
+  if (typeof fd !== "number" || fd < 0) throw unknown("the connection has no descriptor");
+  const credentials = socketOption(fd, SO_PEERCRED, 12);
+  if (credentials?.length !== 12) throw unknown("the kernel does not tell of this kind of connection");
+  const view = new DataView(credentials.buffer);
+  const pid = view.getInt32(0, LITTLE_ENDIAN);
+  const uid = view.getUint32(4, LITTLE_ENDIAN);
+  const gid = view.getUint32(8, LITTLE_ENDIAN);
+  // What the kernel says of a socket that nobody is connected to.
+  if (uid === NOBODY_AT_ALL || gid === NOBODY_AT_ALL) throw unknown("nobody is connected");
+  const groups = socketOption(fd, SO_PEERGROUPS, 4 * USUAL_GROUPS) ?? socketOption(fd, SO_PEERGROUPS, 4 * MOST_GROUPS);
+  let pidfd = pidfdOf(fd, pid);
   return {
     pid,
-    uid: uid >>> 0,
-    gid: gid >>> 0,
-    groups: groups === undefined ? [] : [...new Uint32Array(groups.slice().buffer)],
-    // A process that ended has no more threads to list; a pid that was given out anew has another start.
-    alive: () => (pidfd >= 0 ? isRunning(pidfd) : exists(pid)),
+    uid,
+    gid,
+    groups: groups === undefined ? [] : [...new Uint32Array(groups.buffer, 0, groups.length >> 2)],
+    alive: () => pidfd !== undefined && isRunning(pidfd),
     close() {
-      if (pidfd >= 0) closeSync(pidfd);
-      pidfd = -1;
+      if (pidfd !== undefined) closeSync(pidfd);
+      pidfd = undefined;
     },
   };
 }
 
+/**
+ * Connects to itself, and sees itself: whether {@link peerOf} works with this Node and this kernel. To be called at
+ * start, before anybody is served.
+ *
+ * @throws ThornkeyError `NOT_SUPPORTED` when it does not, or not within 5 seconds
+ */
+export async function assertPeerCredentials(): Promise<void> {
+  // An abstract address leaves nothing behind, and needs no directory that can be written.
+  const path = `\0thornkey-self-test-${randomUUID()}`;
+  const server = createServer();
+  const sockets: Socket[] = [];
+  let deadline: NodeJS.Timeout | undefined;
+  try {
+    const peer = await new Promise<Peer>((resolve, reject) => {
+      deadline = setTimeout(() => reject(unknown("nobody came")), 5_000);
+      server.once("error", reject);
+      server.once("connection", (socket) => {
+        sockets.push(socket.on("error", reject));
+        try {
+          resolve(peerOf(socket));
+        } catch (error) {
+          reject(error);
+        }
+      });
+      server.listen(path, () => sockets.push(connect(path).on("error", reject)));
+    });
+    const isMyself =
+      peer.pid === process.pid && peer.uid === process.geteuid?.() && peer.gid === process.getegid?.() && peer.alive();
+    peer.close();
+    if (!isMyself) throw unknown("the kernel tells of somebody else");
+  } catch (cause) {
+    throw new ThornkeyError("NOT_SUPPORTED", "it cannot be told here who connects", {
+      hint: "Linux 5.3 or later and the Node.js that the package brings are needed",
+      cause,
+    });
+  } finally {
+    clearTimeout(deadline);
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  }
+}
+
+const LITTLE_ENDIAN = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
+/** The number -1, which no user and no group has. */
+const NOBODY_AT_ALL = 0xffffffff;
+
 /** @returns the bytes of a socket option, or undefined when the kernel has none or they do not fit */
-function option(fd: number, name: number, size: number): Uint8Array | undefined {
+function socketOption(fd: number, name: number, size: number): Uint8Array | undefined {
   const value = new Uint8Array(size);
-  const length = new Uint8Array(new Uint32Array([size]).buffer);
-  if (libc().getsockopt(fd, SOL_SOCKET, name, value, length) !== 0) return undefined;
-  return value.subarray(0, new Uint32Array(length.buffer)[0]);
+  const length = Uint32Array.of(size);
+  if (libc().getsockopt(fd, SOL_SOCKET, name, value, new Uint8Array(length.buffer)) !== 0) return undefined;
+  return value.subarray(0, length[0]);
 }
 
-/** The fdinfo of a pidfd says `Pid: -1` once the process has ended (proc_pid_fdinfo(5)). */
+/**
+ * The descriptor that stands for the process itself, not for its number. Before Linux 6.5 it can only be had by the
+ * number, a moment after the connection: somebody may end in between and leave his number to another process of his.
+ */
+function pidfdOf(fd: number, pid: number): number | undefined {
+  const told = socketOption(fd, SO_PEERPIDFD, 4);
+  if (told?.length === 4) return new Int32Array(told.buffer)[0];
+  if (pid <= 0) return undefined;
+  const opened = libc().syscall(SYS_PIDFD_OPEN, pid, 0);
+  return opened < 0 ? undefined : opened;
+}
+
+/** A pidfd becomes readable when its process ends, before its number is given out anew. */
 function isRunning(pidfd: number): boolean {
-  try {
-    return !/^Pid:\s+-1$/m.test(readFileSync(`/proc/self/fdinfo/${pidfd}`, "latin1"));
-  } catch {
-    return false;
-  }
-}
-
-function exists(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
-  }
+  const descriptor = new Uint8Array(8);
+  const view = new DataView(descriptor.buffer);
+  view.setInt32(0, pidfd, LITTLE_ENDIAN);
+  view.setInt16(4, POLLIN, LITTLE_ENDIAN);
+  return libc().poll(descriptor, 1, 0) === 0;
 }
 
 function unknown(why: string): ThornkeyError {
   return new ThornkeyError("NOT_PERMITTED", `it cannot be told who connects: ${why}`);
-}
-
-/** What is running there. */
-export interface Program {
-  /** Path of its executable. */
-  readonly program: string | undefined;
-  /** The systemd unit it belongs to. */
-  readonly unit: string | undefined;
-  /** @returns SHA-256 of its executable, 64 hexadecimal digits, or undefined when that cannot be told */
-  sha256(): Promise<string | undefined>;
-}
-
-/**
- * @param proc the directory that is `/proc`
- * @returns what can be told of a peer that is still there; nothing of one that has ended
- */
-export function describeProgram(peer: Pick<Peer, "pid" | "alive">, proc = "/proc"): Program {
-  const program = attempt(() => readlinkSync(`${proc}/${peer.pid}/exe`));
-  const unit = attempt(() => unitOf(readFileSync(`${proc}/${peer.pid}/cgroup`, "utf8")));
-  // Its number may have gone to another process while we looked.
-  const sha256 = () => programSha256(peer, proc);
-  return peer.alive() ? { program, unit, sha256 } : { program: undefined, unit: undefined, sha256 };
-}
-
-/** @param cgroup contents of /proc/PID/cgroup (cgroups(7)). @returns the innermost unit that systemd started */
-export function unitOf(cgroup: string): string | undefined {
-  for (const line of cgroup.split("\n")) {
-    const match = /^(?:0:|\d+:name=systemd):(?<path>\/.*)$/.exec(line);
-    const unit = match?.groups?.path?.split("/").findLast((part) => /\.(?:service|scope)$/.test(part));
-    if (unit !== undefined && unit.length <= 128) return unit;
-  }
-  return undefined;
-}
-
-const digests = new Map<string, string>();
-
-/**
- * @returns SHA-256 of the executable of a peer, hexadecimal; undefined when it cannot be read or the peer has ended.
- *   The file is opened through /proc/PID/exe, so it is the one that runs, whatever lies at its path now.
- */
-async function programSha256(peer: Pick<Peer, "pid" | "alive">, proc = "/proc"): Promise<string | undefined> {
-  const path = `${proc}/${peer.pid}/exe`;
-  try {
-    const { dev, ino, size, mtimeMs, ctimeMs } = statSync(path);
-    const identity = [dev, ino, size, mtimeMs, ctimeMs].join(" ");
-    let digest = digests.get(identity);
-    if (digest === undefined) {
-      const hash = createHash("sha256");
-      for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
-      digest = hash.digest("hex");
-      if (digests.size > 1000) digests.clear();
-      digests.set(identity, digest);
-    }
-    return peer.alive() ? digest : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-function attempt<T>(read: () => T): T | undefined {
-  try {
-    return read();
-  } catch {
-    return undefined;
-  }
 }

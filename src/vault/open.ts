@@ -83,7 +83,7 @@ export async function openVault(options: VaultOptions): Promise<OpenVault> {
       });
     }
     root = await openRoot(options.root, { state: folder, expected: header?.root.serial, timing: options.timing });
-    const host = readHost(options.host);
+    const host = await readHost(options.host);
     return await assemble(options, database, root, host, header, release);
   } catch (error) {
     await root?.close().catch(() => {});
