@@ -32,7 +32,10 @@ function expand(key: Uint8Array, info: Uint8Array, length: number): Uint8Array {
 }
 
 function labeledExtract(suite: Uint8Array, salt: Uint8Array, label: string, input: Uint8Array): Uint8Array {
-  return extract(salt, concat(ascii("HPKE-v1"), suite, ascii(label), input));
+  const labeled = concat(ascii("HPKE-v1"), suite, ascii(label), input);
+  const key = extract(salt, labeled);
+  labeled.fill(0);
+  return key;
 }
 
 function labeledExpand(
@@ -62,13 +65,8 @@ export function p256SharedSecret(shared: Uint8Array, encapsulated: Uint8Array, r
   return new Secret(secret);
 }
 
-/**
- * @param kem number of the mechanism that gave `shared`
- * @param shared the mechanism's shared secret, 32 bytes
- * @returns the message, or undefined when it is not authentic
- */
-export function openMessage(kem: number, shared: Secret, info: Uint8Array, sealed: Uint8Array): Secret | undefined {
-  if (sealed.length < TAG_BYTES) return undefined;
+/** KeySchedule in base mode (RFC 9180, 5.1). @returns key, 32 bytes, and base_nonce, 12 bytes */
+export function keySchedule(kem: number, shared: Secret, info: Uint8Array): { key: Uint8Array; nonce: Uint8Array } {
   const suite = concat(ascii("HPKE"), u16(kem), u16(HKDF_SHA256), u16(CHACHA20_POLY1305));
   const context = concat(
     Uint8Array.of(0), // mode_base
@@ -78,16 +76,39 @@ export function openMessage(kem: number, shared: Secret, info: Uint8Array, seale
   const secret = shared.use((bytes) => labeledExtract(suite, bytes, "secret", NOTHING));
   const key = labeledExpand(suite, secret, "key", context, 32);
   const nonce = labeledExpand(suite, secret, "base_nonce", context, 12);
+  secret.fill(0);
+  return { key, nonce };
+}
+
+/**
+ * @param kem number of the mechanism that gave `shared`
+ * @param shared the mechanism's shared secret, 32 bytes
+ * @param sealed message and tag
+ * @param aad additional data, which is not secret
+ * @returns the message, or undefined when it is not authentic
+ */
+export function openMessage(
+  kem: number,
+  shared: Secret,
+  info: Uint8Array,
+  sealed: Uint8Array,
+  aad: Uint8Array = NOTHING,
+): Secret | undefined {
+  if (sealed.length < TAG_BYTES) return undefined;
+  const { key, nonce } = keySchedule(kem, shared, info);
   try {
     const decipher = createDecipheriv("chacha20-poly1305", key, nonce, { authTagLength: TAG_BYTES });
+    decipher.setAAD(aad, { plaintextLength: sealed.length - TAG_BYTES });
     decipher.setAuthTag(sealed.subarray(sealed.length - TAG_BYTES));
     const message = decipher.update(sealed.subarray(0, sealed.length - TAG_BYTES));
-    decipher.final();
+    try {
+      decipher.final();
+    } catch {
+      message.fill(0);
+      return undefined;
+    }
     return new Secret(message);
-  } catch {
-    return undefined;
   } finally {
-    secret.fill(0);
     key.fill(0);
   }
 }

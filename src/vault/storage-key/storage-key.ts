@@ -16,14 +16,10 @@ import {
 import { concat, equal } from "../../bytes/bytes.ts";
 import { Secret } from "../../bytes/secret.ts";
 import { ThornkeyError } from "../../errors.ts";
+import type { StoragePublicKey } from "../../operations/age-recipients.ts";
 import { extract, KEM, openMessage, p256SharedSecret } from "./hpke.ts";
 
-export interface StoragePublicKey {
-  /** 65 bytes, uncompressed */
-  readonly p256: Uint8Array;
-  /** 1184 bytes */
-  readonly mlkem: Uint8Array;
-}
+export type { StoragePublicKey } from "../../operations/age-recipients.ts";
 
 /** A stanza of an age header; the type is the first of its arguments. */
 export interface StorageStanza {
@@ -50,9 +46,15 @@ const MLKEM_CIPHERTEXT_BYTES = 1088;
 /** SubjectPublicKeyInfo of ML-KEM-768 before the key itself (draft-ietf-lamps-kyber-certificates). */
 const MLKEM_SPKI_HEAD_BYTES = 22;
 const FILE_KEY_BYTES = 16;
+/** What tells a recipient which stanza is for him. */
 const TAG_BYTES = 4;
+const AUTHENTICATION_BYTES = 16;
+const UNCOMPRESSED = 4;
 
-/** @returns a new pair. The secret: version (1) | P-256 scalar (32) | ML-KEM-768 private key, PKCS#8 */
+/**
+ * @returns a new pair. The secret: version, 1 byte | P-256 scalar, 32 bytes | ML-KEM-768 private key, PKCS#8 as OpenSSL
+ *   writes it (draft-ietf-lamps-kyber-certificates: seed and expanded key)
+ */
 export async function generateStorageKey(): Promise<{ secret: Secret; publicKey: StoragePublicKey }> {
   const ecdh = createECDH("prime256v1");
   ecdh.generateKeys();
@@ -78,26 +80,27 @@ export async function generateStorageKey(): Promise<{ secret: Secret; publicKey:
 export function loadStorageKey(secret: Secret): LoadedStorageKey {
   const { ecdh, mlkem } = secret.use(opened);
   const publicKey = { p256: new Uint8Array(ecdh.getPublicKey()), mlkem: rawMlKem(createPublicKey(mlkem)) };
-  const kinds = kindsFor(publicKey, ecdh, mlkem);
-  let closed = false;
+  let kinds: readonly Kind[] | undefined = kindsFor(publicKey, ecdh, mlkem);
   return {
     publicKey,
     open(stanzas) {
-      if (closed) throw new Error("this storage key was closed");
+      if (kinds === undefined) throw new ThornkeyError("FAILED", "this storage key was closed");
       for (const { args, body } of stanzas) {
         const kind = kinds.find(({ type }) => type === args[0]);
         if (kind === undefined) continue;
         const [, tag = "", encapsulated = "", ...more] = args;
-        const point = base64(encapsulated);
-        if (more.length > 0 || point?.length !== kind.encapsulatedBytes || body.length !== FILE_KEY_BYTES + 16) {
+        const given = base64(tag);
+        const share = base64(encapsulated);
+        if (
+          more.length > 0 ||
+          given?.length !== TAG_BYTES ||
+          share?.length !== kind.encapsulatedBytes ||
+          body.length !== FILE_KEY_BYTES + AUTHENTICATION_BYTES
+        ) {
           throw new ThornkeyError("MALFORMED", `a ${kind.type} stanza of a wrong shape`);
         }
-        const given = base64(tag);
-        if (given === undefined || given.length !== TAG_BYTES) {
-          throw new ThornkeyError("MALFORMED", `a ${kind.type} stanza without its tag`);
-        }
-        if (!equal(given, kind.tagOf(point))) continue;
-        using shared = kind.shared(point);
+        if (!equal(given, kind.tagOf(share))) continue;
+        using shared = kind.shared(share);
         const fileKey = shared && openMessage(kind.kem, shared, new TextEncoder().encode(kind.info), body);
         // Four bytes of tag fit another's stanza now and then.
         if (fileKey !== undefined) return fileKey;
@@ -105,7 +108,8 @@ export function loadStorageKey(secret: Secret): LoadedStorageKey {
       return undefined;
     },
     close() {
-      closed = true;
+      // Node frees both private keys with the garbage.
+      kinds = undefined;
     },
   };
 }
@@ -141,6 +145,8 @@ function kindsFor(publicKey: StoragePublicKey, ecdh: ECDH, mlkem: KeyObject): re
   };
   if (compressed.length !== COMPRESSED_BYTES) throw new Error("a compressed point has 33 bytes");
   const agreed = (point: Uint8Array): Uint8Array | undefined => {
+    // OpenSSL takes other forms of a point as well, age does not.
+    if (point[0] !== UNCOMPRESSED) return undefined;
     try {
       return ecdh.computeSecret(point);
     } catch {
