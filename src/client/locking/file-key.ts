@@ -1,0 +1,49 @@
+/** What follows from the file key of an age file: the header's MAC, and the key of the payload. */
+import { createHmac, createSecretKey, hkdfSync, type KeyObject, timingSafeEqual } from "node:crypto";
+import type { Secret } from "../../bytes/secret.ts";
+import { ThornkeyError } from "../../errors.ts";
+import type { Header, Stanza } from "./header.ts";
+
+/**
+ * Finds the file key: asks the vault, or whoever holds a key to one of the stanzas.
+ *
+ * @returns 16 bytes, the caller's to destroy; undefined when no stanza is for him
+ */
+export type FileKeyOpener = (stanzas: readonly Stanza[], signal?: AbortSignal) => Promise<Secret | undefined>;
+
+export const FILE_KEY_BYTES = 16;
+/** In front of the payload. */
+export const NONCE_BYTES = 16;
+const NO_SALT = new Uint8Array(0);
+
+/**
+ * @returns the file key of a header that is as its writer left it
+ * @throws ThornkeyError `NOT_PERMITTED` when no stanza is for us; `MALFORMED` when the header was changed
+ */
+export async function openFileKey(header: Header, open: FileKeyOpener, signal?: AbortSignal): Promise<Secret> {
+  const fileKey = await open(header.stanzas, signal);
+  if (fileKey === undefined) {
+    throw new ThornkeyError("NOT_PERMITTED", "this was not locked to this vault", {
+      hint: "'thornkey key public storage --format age' prints what to lock to",
+    });
+  }
+  const right =
+    fileKey.length === FILE_KEY_BYTES &&
+    fileKey.use((bytes) => {
+      const key = new Uint8Array(hkdfSync("sha256", bytes, NO_SALT, "header", 32));
+      const mac = createHmac("sha256", key).update(header.authenticated).digest();
+      key.fill(0);
+      return timingSafeEqual(mac, header.mac);
+    });
+  if (right) return fileKey;
+  fileKey.destroy();
+  throw new ThornkeyError("MALFORMED", "the header of this age file was changed");
+}
+
+/** @param nonce 16 bytes. @returns the key of the payload, in OpenSSL's keeping */
+export function payloadKey(fileKey: Secret, nonce: Uint8Array): KeyObject {
+  const bytes = fileKey.use((key) => new Uint8Array(hkdfSync("sha256", key, nonce, "payload", 32)));
+  const key = createSecretKey(bytes);
+  bytes.fill(0);
+  return key;
+}

@@ -1,0 +1,111 @@
+/** Locking and unlocking of streams, in constant memory. */
+import { randomBytes } from "node:crypto";
+import type { Secret } from "../../bytes/secret.ts";
+import { ThornkeyError } from "../../errors.ts";
+import { dearmored, isArmored } from "./armor.ts";
+import {
+  BLOCK_BYTES,
+  CHUNK_BYTES,
+  CHUNKS_PER_BLOCK,
+  openChunks,
+  SEALED_BLOCK_BYTES,
+  sealChunks,
+  sealedLength,
+} from "./chunks.ts";
+import { type FileKeyOpener, NONCE_BYTES, openFileKey, payloadKey } from "./file-key.ts";
+import { headerLength, parseHeader } from "./header.ts";
+import { type Puller, pullFrom } from "./puller.ts";
+import { newHeader } from "./recipients.ts";
+
+export interface StreamOptions {
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Locks a stream: an age file comes out.
+ *
+ * @param recipients see {@link newHeader}
+ * @throws ThornkeyError `USAGE`, `ABORTED`
+ */
+export async function* encrypt(
+  source: AsyncIterable<Uint8Array>,
+  recipients: readonly string[],
+  { signal }: StreamOptions = {},
+): AsyncGenerator<Uint8Array, void> {
+  const puller = pullFrom(source, signal);
+  try {
+    const { header, fileKey } = await newHeader(recipients);
+    using secret = fileKey;
+    const nonce = randomBytes(NONCE_BYTES);
+    const key = payloadKey(secret, nonce);
+    yield header;
+    yield nonce;
+    const block = new Uint8Array(BLOCK_BYTES);
+    for (let first = 0, last = false; !last; first += CHUNKS_PER_BLOCK) {
+      const filled = await puller.fill(block);
+      last = await puller.ended();
+      const sealed = new Uint8Array(sealedLength(filled));
+      sealChunks(key, first, block.subarray(0, filled), last, sealed);
+      yield sealed;
+    }
+    block.fill(0);
+  } finally {
+    await puller.close();
+  }
+}
+
+/**
+ * Unlocks an age file, binary or armored. Everything that comes out is authentic; but the stream may still throw at its
+ * end, when the file was cut short. Who must not act on half a file waits for the end.
+ *
+ * @throws ThornkeyError `NOT_PERMITTED` when it is not for us, `MALFORMED` when it is not as its writer left it,
+ *   `ABORTED`, and what `open` throws
+ */
+export async function* decrypt(
+  source: AsyncIterable<Uint8Array>,
+  open: FileKeyOpener,
+  { signal }: StreamOptions = {},
+): AsyncGenerator<Uint8Array, void> {
+  const raw = pullFrom(source, signal);
+  try {
+    const puller = (await isArmored(raw)) ? pullFrom(dearmored(raw), signal) : raw;
+    using fileKey = await openFileKey(parseHeader(await takeHeader(puller)), open, signal);
+    yield* openPayload(puller, fileKey);
+  } finally {
+    await raw.close();
+  }
+}
+
+async function takeHeader(puller: Puller): Promise<Uint8Array> {
+  let bytes: Uint8Array = new Uint8Array(0);
+  for (;;) {
+    const piece = await puller.next();
+    if (piece === undefined) throw new ThornkeyError("MALFORMED", "this is no age file, or cut short in its header");
+    // What is beyond the longest header is not looked at.
+    bytes = bytes.length === 0 ? piece : Buffer.concat([bytes, piece]);
+    const length = headerLength(bytes);
+    if (length === undefined) continue;
+    puller.unread(bytes.subarray(length));
+    return bytes.slice(0, length);
+  }
+}
+
+async function* openPayload(puller: Puller, fileKey: Secret): AsyncGenerator<Uint8Array, void> {
+  const nonce = new Uint8Array(NONCE_BYTES);
+  if ((await puller.fill(nonce)) < NONCE_BYTES) throw cutOrChanged();
+  const key = payloadKey(fileKey, nonce);
+  const block = new Uint8Array(SEALED_BLOCK_BYTES);
+  for (let first = 0, last = false; !last; first += CHUNKS_PER_BLOCK) {
+    const filled = await puller.fill(block);
+    last = await puller.ended();
+    const plain = new Uint8Array(CHUNKS_PER_BLOCK * CHUNK_BYTES);
+    const { length, whole } = openChunks(key, first, block.subarray(0, filled), last, plain);
+    if (length > 0) yield plain.subarray(0, length);
+    if (!whole) throw cutOrChanged();
+  }
+}
+
+/** @returns the error of a payload that is not whole and authentic */
+export function cutOrChanged(): ThornkeyError {
+  return new ThornkeyError("MALFORMED", "this locked object was cut short or changed; nothing of it can be trusted");
+}
