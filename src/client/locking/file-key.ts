@@ -1,7 +1,8 @@
 /** What follows from the file key of an age file: the header's MAC, and the key of the payload. */
-import { createHmac, createSecretKey, hkdfSync, type KeyObject, timingSafeEqual } from "node:crypto";
+import { createHmac, hkdfSync, timingSafeEqual } from "node:crypto";
 import type { Secret } from "../../bytes/secret.ts";
 import { ThornkeyError } from "../../errors.ts";
+import { type ChaCha20Poly1305, chaCha20Poly1305 } from "../../machine/openssl/chacha20-poly1305.ts";
 import type { Header, Stanza } from "./header.ts";
 
 /**
@@ -40,10 +41,10 @@ export async function openFileKey(header: Header, open: FileKeyOpener, signal?: 
   throw new ThornkeyError("MALFORMED", "the header of this age file was changed");
 }
 
-/** @param nonce 16 bytes. @returns the key of the payload, in OpenSSL's keeping */
-export function payloadKey(fileKey: Secret, nonce: Uint8Array): KeyObject {
-  const bytes = fileKey.use((key) => new Uint8Array(hkdfSync("sha256", key, nonce, "payload", 32)));
-  const key = createSecretKey(bytes);
-  bytes.fill(0);
-  return key;
+/** @param nonce 16 bytes. @returns the cipher of the payload, the caller's to close */
+export function payloadCipher(fileKey: Secret, nonce: Uint8Array): ChaCha20Poly1305 {
+  const key = fileKey.use((bytes) => new Uint8Array(hkdfSync("sha256", bytes, nonce, "payload", 32)));
+  const cipher = chaCha20Poly1305(key);
+  key.fill(0);
+  return cipher;
 }

@@ -3,22 +3,16 @@ import { randomBytes } from "node:crypto";
 import type { Secret } from "../../bytes/secret.ts";
 import { ThornkeyError } from "../../errors.ts";
 import { dearmored, isArmored } from "./armor.ts";
-import {
-  BLOCK_BYTES,
-  CHUNK_BYTES,
-  CHUNKS_PER_BLOCK,
-  openChunks,
-  SEALED_BLOCK_BYTES,
-  sealChunks,
-  sealedLength,
-} from "./chunks.ts";
-import { type FileKeyOpener, NONCE_BYTES, openFileKey, payloadKey } from "./file-key.ts";
+import { BLOCK_BYTES, CHUNKS_PER_BLOCK, openChunks, SEALED_BLOCK_BYTES, sealChunks, sealedLength } from "./chunks.ts";
+import { type FileKeyOpener, NONCE_BYTES, openFileKey, payloadCipher } from "./file-key.ts";
 import { headerLength, parseHeader } from "./header.ts";
 import { type Puller, pullFrom } from "./puller.ts";
 import { newHeader } from "./recipients.ts";
 
 export interface StreamOptions {
   readonly signal?: AbortSignal | undefined;
+  /** What comes out holds only until the next piece is asked for; saves memory. */
+  readonly recycle?: boolean | undefined;
 }
 
 /**
@@ -30,25 +24,30 @@ export interface StreamOptions {
 export async function* encrypt(
   source: AsyncIterable<Uint8Array>,
   recipients: readonly string[],
-  { signal }: StreamOptions = {},
+  { signal, recycle = false }: StreamOptions = {},
 ): AsyncGenerator<Uint8Array, void> {
   const puller = pullFrom(source, signal);
   try {
     const { header, fileKey } = await newHeader(recipients);
     using secret = fileKey;
     const nonce = randomBytes(NONCE_BYTES);
-    const key = payloadKey(secret, nonce);
-    yield header;
-    yield nonce;
+    const cipher = payloadCipher(secret, nonce);
     const block = new Uint8Array(BLOCK_BYTES);
-    for (let first = 0, last = false; !last; first += CHUNKS_PER_BLOCK) {
-      const filled = await puller.fill(block);
-      last = await puller.ended();
-      const sealed = new Uint8Array(sealedLength(filled));
-      sealChunks(key, first, block.subarray(0, filled), last, sealed);
-      yield sealed;
+    const space = spaceOf(SEALED_BLOCK_BYTES, recycle);
+    try {
+      yield header;
+      yield nonce;
+      for (let first = 0, last = false; !last; first += CHUNKS_PER_BLOCK) {
+        const filled = await puller.fill(block);
+        last = await puller.ended();
+        const sealed = space(sealedLength(filled));
+        sealChunks(cipher, first, block.subarray(0, filled), last, sealed);
+        yield sealed;
+      }
+    } finally {
+      cipher.close();
+      block.fill(0);
     }
-    block.fill(0);
   } finally {
     await puller.close();
   }
@@ -64,13 +63,13 @@ export async function* encrypt(
 export async function* decrypt(
   source: AsyncIterable<Uint8Array>,
   open: FileKeyOpener,
-  { signal }: StreamOptions = {},
+  { signal, recycle = false }: StreamOptions = {},
 ): AsyncGenerator<Uint8Array, void> {
   const raw = pullFrom(source, signal);
   try {
     const puller = (await isArmored(raw)) ? pullFrom(dearmored(raw), signal) : raw;
     using fileKey = await openFileKey(parseHeader(await takeHeader(puller)), open, signal);
-    yield* openPayload(puller, fileKey);
+    yield* openPayload(puller, fileKey, recycle);
   } finally {
     await raw.close();
   }
@@ -81,8 +80,8 @@ async function takeHeader(puller: Puller): Promise<Uint8Array> {
   for (;;) {
     const piece = await puller.next();
     if (piece === undefined) throw new ThornkeyError("MALFORMED", "this is no age file, or cut short in its header");
-    // What is beyond the longest header is not looked at.
-    bytes = bytes.length === 0 ? piece : Buffer.concat([bytes, piece]);
+    // A copy, for the source may use its array again.
+    bytes = Buffer.concat([bytes, piece]);
     const length = headerLength(bytes);
     if (length === undefined) continue;
     puller.unread(bytes.subarray(length));
@@ -90,19 +89,31 @@ async function takeHeader(puller: Puller): Promise<Uint8Array> {
   }
 }
 
-async function* openPayload(puller: Puller, fileKey: Secret): AsyncGenerator<Uint8Array, void> {
+async function* openPayload(puller: Puller, fileKey: Secret, recycle: boolean): AsyncGenerator<Uint8Array, void> {
   const nonce = new Uint8Array(NONCE_BYTES);
   if ((await puller.fill(nonce)) < NONCE_BYTES) throw cutOrChanged();
-  const key = payloadKey(fileKey, nonce);
-  const block = new Uint8Array(SEALED_BLOCK_BYTES);
-  for (let first = 0, last = false; !last; first += CHUNKS_PER_BLOCK) {
-    const filled = await puller.fill(block);
-    last = await puller.ended();
-    const plain = new Uint8Array(CHUNKS_PER_BLOCK * CHUNK_BYTES);
-    const { length, whole } = openChunks(key, first, block.subarray(0, filled), last, plain);
-    if (length > 0) yield plain.subarray(0, length);
-    if (!whole) throw cutOrChanged();
+  const cipher = payloadCipher(fileKey, nonce);
+  try {
+    const block = new Uint8Array(SEALED_BLOCK_BYTES);
+    const space = spaceOf(SEALED_BLOCK_BYTES, recycle);
+    for (let first = 0, last = false; !last; first += CHUNKS_PER_BLOCK) {
+      const filled = await puller.fill(block);
+      last = await puller.ended();
+      const plain = space(filled);
+      const { length, whole } = openChunks(cipher, first, block.subarray(0, filled), last, plain);
+      if (length > 0) yield plain.subarray(0, length);
+      if (!whole) throw cutOrChanged();
+    }
+  } finally {
+    cipher.close();
   }
+}
+
+/** @returns what gives arrays of a length: new ones, or always the same */
+function spaceOf(most: number, recycle: boolean): (length: number) => Uint8Array {
+  if (!recycle) return (length) => new Uint8Array(length);
+  const one = new Uint8Array(most);
+  return (length) => one.subarray(0, length);
 }
 
 /** @returns the error of a payload that is not whole and authentic */

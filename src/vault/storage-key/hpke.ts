@@ -103,11 +103,13 @@ export function openMessage(
     const message = decipher.update(sealed.subarray(0, sealed.length - TAG_BYTES));
     try {
       decipher.final();
+      // A copy, for slice() of a Buffer is none, and who slices a Secret means one.
+      return new Secret(new Uint8Array(message));
     } catch {
-      message.fill(0);
       return undefined;
+    } finally {
+      message.fill(0);
     }
-    return new Secret(message);
   } finally {
     key.fill(0);
   }
