@@ -10,12 +10,17 @@ const MAXIMUM_AROUND = 1024;
 const BLANK = /^[ \t\r\n]*$/;
 const BASE64 = /^[A-Za-z0-9+/]+={0,2}$/;
 
+/** @param bytes the beginning of a file, at least one */
+export function beginsArmored(bytes: Uint8Array): boolean {
+  return "- \t\r\n".includes(String.fromCharCode(bytes[0] ?? 0));
+}
+
 /** @returns whether what comes begins as armored files do, and binary ones do not; takes nothing away */
 export async function isArmored(puller: Puller): Promise<boolean> {
   const bytes = await puller.next();
   if (bytes === undefined) return false;
   puller.unread(bytes);
-  return "- \t\r\n".includes(String.fromCharCode(bytes[0] ?? 0));
+  return beginsArmored(bytes);
 }
 
 /** @throws ThornkeyError `MALFORMED`, at the latest when the text ends without its last line */

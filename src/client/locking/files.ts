@@ -5,6 +5,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { ThornkeyError } from "../../errors.ts";
+import { beginsArmored } from "./armor.ts";
 import { translated } from "./failures.ts";
 import { type FileKeyOpener, NONCE_BYTES, openFileKey, payloadCipher } from "./file-key.ts";
 import { headerLength, MAXIMUM_HEADER, parseHeader } from "./header.ts";
@@ -13,8 +14,9 @@ import { type NewFile, newFile } from "./new-file.ts";
 import { throwIfAborted } from "./puller.ts";
 import { newHeader } from "./recipients.ts";
 import { changing, type FileOptions, openSource, type Seekable, STANDARD } from "./source.ts";
-import { unlockToStream, writeTo } from "./standard-output.ts";
+import { unlockToStandard, writeTo } from "./standard-output.ts";
 import { cutOrChanged, decrypt, encrypt } from "./stream.ts";
+import { readWhole, writeWhole } from "./whole.ts";
 
 export interface LockOptions extends FileOptions {
   /** `age1…`, `age1tag1…`, `age1tagpq1…`; at least one. */
@@ -42,8 +44,9 @@ export function lockFile(input: string, output: string | undefined, options: Loc
     throwIfAborted(options.signal);
     await using source = await openSource(input, options);
     if (place === STANDARD) {
-      const pieces = encrypt(source.stream(), options.recipients, { ...options, recycle: true });
-      await writeTo(options.standardOutput ?? process.stdout, pieces);
+      await writeTo(options, (recycle) =>
+        encrypt(source.stream(), options.recipients, { signal: options.signal, recycle }),
+      );
     } else {
       await intoNewFile(place, options, async (target) => {
         if (source.seekable) await lockSeekable(source.seekable, target, options);
@@ -74,7 +77,7 @@ export function unlockFile(
     const place = output ?? unlockedName(input);
     throwIfAborted(options.signal);
     await using source = await openSource(input, options);
-    if (place === STANDARD) await unlockToStream(source, options.standardOutput ?? process.stdout, options);
+    if (place === STANDARD) await unlockToStandard(source, options);
     else {
       await intoNewFile(place, options, async (target) => {
         if (source.seekable && (await unlockSeekable(source.seekable, target, options))) return;
@@ -99,7 +102,7 @@ async function lockSeekable(source: Seekable, target: NewFile, { recipients, sig
   using secret = fileKey;
   const nonce = randomBytes(NONCE_BYTES);
   const front = Buffer.concat([header, nonce]);
-  await target.handle.write(front, 0, front.length, 0);
+  await writeWhole(target.handle, front, 0);
   const cipher = payloadCipher(secret, nonce);
   try {
     const onDone = (done: number) => onProgress?.({ done, total: source.size });
@@ -115,12 +118,8 @@ async function lockSeekable(source: Seekable, target: NewFile, { recipients, sig
 /** @returns false for an armored file, which is to be read as a stream */
 async function unlockSeekable(source: Seekable, target: NewFile, { open, signal, onProgress }: UnlockOptions) {
   const start = Buffer.alloc(Math.min(source.size, MAXIMUM_HEADER + NONCE_BYTES));
-  for (let filled = 0; filled < start.length; ) {
-    const { bytesRead } = await source.handle.read(start, filled, start.length - filled, filled);
-    if (bytesRead === 0) throw changing(source.path);
-    filled += bytesRead;
-  }
-  if ("- \t\r\n".includes(String.fromCharCode(start[0] ?? 0))) return false;
+  if (!(await readWhole(source.handle, start, 0))) throw changing(source.path);
+  if (beginsArmored(start)) return false;
   const headerEnd = headerLength(start);
   const from = (headerEnd ?? 0) + NONCE_BYTES;
   const length = source.size - from;
@@ -152,9 +151,5 @@ async function intoNewFile(
 }
 
 async function writeAll({ handle }: NewFile, pieces: AsyncIterable<Uint8Array>): Promise<void> {
-  for await (const piece of pieces) {
-    for (let written = 0; written < piece.length; ) {
-      written += (await handle.write(piece, written, piece.length - written)).bytesWritten;
-    }
-  }
+  for await (const piece of pieces) await writeWhole(handle, piece);
 }

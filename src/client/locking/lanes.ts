@@ -1,8 +1,10 @@
 import type { FileHandle } from "node:fs/promises";
+import { ThornkeyError } from "../../errors.ts";
 import type { ChaCha20Poly1305 } from "../../machine/openssl/chacha20-poly1305.ts";
 import { BLOCK_BYTES, CHUNKS_PER_BLOCK, openChunks, SEALED_BLOCK_BYTES, sealChunks, sealedLength } from "./chunks.ts";
 import { throwIfAborted } from "./puller.ts";
 import { cutOrChanged } from "./stream.ts";
+import { readWhole, writeWhole } from "./whole.ts";
 
 /** One reads and one writes while a third computes. */
 const LANES = 3;
@@ -31,7 +33,7 @@ export function sealFile(
   const made = () => ({ plain: new Uint8Array(BLOCK_BYTES), sealed: new Uint8Array(SEALED_BLOCK_BYTES) });
   return inLanes(blocks, made, options, async (index, buffers) => {
     const plain = buffers.plain.subarray(0, Math.min(BLOCK_BYTES, length - index * BLOCK_BYTES));
-    await readWhole(input.file, plain, input.from + index * BLOCK_BYTES);
+    if (!(await readWhole(input.file, plain, input.from + index * BLOCK_BYTES))) throw shortened();
     const sealed = buffers.sealed.subarray(0, sealedLength(plain.length));
     sealChunks(cipher, index * CHUNKS_PER_BLOCK, plain, index === blocks - 1, sealed);
     await writeWhole(output.file, sealed, output.from + index * SEALED_BLOCK_BYTES);
@@ -55,7 +57,7 @@ export function openFile(
   const made = () => ({ plain: new Uint8Array(BLOCK_BYTES), sealed: new Uint8Array(SEALED_BLOCK_BYTES) });
   return inLanes(blocks, made, options, async (index, buffers) => {
     const sealed = buffers.sealed.subarray(0, Math.min(SEALED_BLOCK_BYTES, length - index * SEALED_BLOCK_BYTES));
-    await readWhole(input.file, sealed, input.from + index * SEALED_BLOCK_BYTES);
+    if (!(await readWhole(input.file, sealed, input.from + index * SEALED_BLOCK_BYTES))) throw shortened();
     const last = index === blocks - 1;
     const opened = openChunks(cipher, index * CHUNKS_PER_BLOCK, sealed, last, buffers.plain);
     if (!opened.whole) throw cutOrChanged();
@@ -84,7 +86,8 @@ async function inLanes(
     try {
       while (next < blocks && !failed) {
         throwIfAborted(signal);
-        done += await work(next++, buffers);
+        const length = await work(next++, buffers);
+        done += length;
         onDone?.(done);
       }
     } catch (error) {
@@ -98,16 +101,6 @@ async function inLanes(
   for (const end of ends) if (end.status === "rejected") throw end.reason;
 }
 
-async function readWhole(file: FileHandle, target: Uint8Array, position: number): Promise<void> {
-  for (let filled = 0; filled < target.length; ) {
-    const { bytesRead } = await file.read(target, filled, target.length - filled, position + filled);
-    if (bytesRead === 0) throw cutOrChanged();
-    filled += bytesRead;
-  }
-}
-
-async function writeWhole(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
-  for (let written = 0; written < bytes.length; ) {
-    written += (await file.write(bytes, written, bytes.length - written, position + written)).bytesWritten;
-  }
+function shortened(): ThornkeyError {
+  return new ThornkeyError("FAILED", "the file became shorter while it was read");
 }

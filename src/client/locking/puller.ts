@@ -76,8 +76,10 @@ function aborted(signal: AbortSignal): ThornkeyError {
   return new ThornkeyError("ABORTED", "given up before it was done", { cause: signal.reason });
 }
 
-function orAborted<Value>(promise: Promise<Value>, signal: AbortSignal | undefined): Promise<Value> {
+/** @returns what the promise gives. @throws ThornkeyError `ABORTED` when the signal is quicker */
+export function orAborted<Value>(promise: Promise<Value>, signal: AbortSignal | undefined): Promise<Value> {
   if (signal === undefined) return promise;
+  if (signal.aborted) return Promise.reject(aborted(signal));
   return new Promise((resolve, reject) => {
     const abort = () => reject(aborted(signal));
     signal.addEventListener("abort", abort, { once: true });

@@ -7,15 +7,24 @@ import type { Writable } from "node:stream";
 import { Secret } from "../../bytes/secret.ts";
 import type { FileKeyOpener } from "./file-key.ts";
 import type { UnlockOptions } from "./files.ts";
-import { pullFrom } from "./puller.ts";
-import { readPieces, type Source } from "./source.ts";
+import { orAborted, pullFrom } from "./puller.ts";
+import { type FileOptions, readPieces, type Source } from "./source.ts";
 import { decrypt } from "./stream.ts";
+import { writeWhole } from "./whole.ts";
 
 /** So much is kept in memory. */
 const SMALL_BYTES = 1_048_576;
 
-/** Writes everything, piece after piece, and does not end the stream. */
-export async function writeTo(output: Writable, pieces: AsyncIterable<Uint8Array>): Promise<void> {
+/**
+ * Writes everything, piece after piece, and does not end the stream.
+ *
+ * @param pieces is told whether it may use its arrays again: not every stream is through with them when it says so
+ */
+export async function writeTo(
+  { standardOutput, signal }: FileOptions,
+  pieces: (recycle: boolean) => AsyncIterable<Uint8Array>,
+): Promise<void> {
+  const output: Writable = standardOutput ?? process.stdout;
   let broken: (error: Error) => void = () => undefined;
   const failure = new Promise<never>((_, reject) => {
     broken = reject;
@@ -23,53 +32,53 @@ export async function writeTo(output: Writable, pieces: AsyncIterable<Uint8Array
   failure.catch(() => undefined);
   // A stream whose reader has gone says so here, and not always to who writes.
   output.on("error", broken);
+  for await (const piece of pieces(standardOutput === undefined)) {
+    const written = new Promise<void>((resolve, reject) => {
+      output.write(piece, (error) => (error ? reject(error) : resolve()));
+    });
+    await orAborted(Promise.race([written, failure]), signal);
+  }
+  // Not after a failure: the stream may say it once more, and nobody else listens.
+  output.off("error", broken);
+}
+
+/** See {@link unlockFile}. */
+export async function unlockToStandard(source: Source, options: UnlockOptions): Promise<void> {
+  const { signal } = options;
+  const puller = pullFrom(source.stream(), signal);
   try {
-    for await (const piece of pieces) {
-      const written = new Promise<void>((resolve, reject) => {
-        output.write(piece, (error) => (error ? reject(error) : resolve()));
-      });
-      await Promise.race([written, failure]);
+    const small = Buffer.alloc(SMALL_BYTES);
+    const filled = await puller.fill(small);
+    if (await puller.ended()) {
+      const whole = await collected(decrypt(only(small.subarray(0, filled)), options.open, options));
+      await writeTo(options, () => only(whole));
+    } else if (source.seekable) {
+      await unlockTwice(() => source.stream(), options);
+    } else {
+      await using spool = await namelessFile();
+      await writeWhole(spool.handle, small.subarray(0, filled));
+      for (let piece = await puller.next(); piece !== undefined; piece = await puller.next()) {
+        await writeWhole(spool.handle, piece);
+      }
+      await unlockTwice(() => readPieces(spool.handle, 0), options);
     }
   } finally {
-    output.off("error", broken);
-  }
-}
-
-export async function unlockToStream(source: Source, output: Writable, options: UnlockOptions): Promise<void> {
-  const { signal } = options;
-  const stream = source.stream();
-  const puller = pullFrom(stream, signal);
-  const small = Buffer.alloc(SMALL_BYTES);
-  const filled = await puller.fill(small);
-  if (await puller.ended()) {
-    await writeTo(output, held(decrypt(only(small.subarray(0, filled)), options.open, options)));
-    return;
-  }
-  using opener = once(options.open);
-  if (source.seekable) {
     await puller.close();
-    await pass(decrypt(source.stream(), opener.open, { signal, recycle: true }));
-    await writeTo(output, decrypt(source.stream(), opener.open, { signal, recycle: true }));
-    return;
   }
-  await using spool = await namelessFile();
-  await spool.handle.write(small, 0, filled);
-  for (let piece = await puller.next(); piece !== undefined; piece = await puller.next())
-    await spool.handle.write(piece);
-  await pass(decrypt(spool.stream(), opener.open, { signal, recycle: true }));
-  await writeTo(output, decrypt(spool.stream(), opener.open, { signal, recycle: true }));
 }
 
-/** Keeps everything back until the end. */
-async function* held(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void> {
-  const kept: Uint8Array[] = [];
-  for await (const piece of pieces) kept.push(piece);
-  yield* kept;
+/** Once to see whether it is whole, once to write it. */
+async function unlockTwice(stream: () => AsyncIterable<Uint8Array>, options: UnlockOptions): Promise<void> {
+  const { signal } = options;
+  using opener = once(options.open);
+  for await (const _ of decrypt(stream(), opener.open, { signal, recycle: true }));
+  await writeTo(options, (recycle) => decrypt(stream(), opener.open, { signal, recycle }));
 }
 
-/** Takes everything only to see whether it throws. */
-async function pass(pieces: AsyncIterable<Uint8Array>): Promise<void> {
-  for await (const _ of pieces);
+async function collected(pieces: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+  const all: Uint8Array[] = [];
+  for await (const piece of pieces) all.push(piece);
+  return Buffer.concat(all);
 }
 
 async function* only(bytes: Uint8Array): AsyncGenerator<Uint8Array, void> {
@@ -89,15 +98,12 @@ function once(open: FileKeyOpener): { readonly open: FileKeyOpener } & Disposabl
 }
 
 /** A file that is gone with its descriptor, whatever happens to this process. */
-async function namelessFile(): Promise<
-  { readonly handle: FileHandle; stream(): AsyncIterable<Uint8Array> } & AsyncDisposable
-> {
+async function namelessFile(): Promise<{ readonly handle: FileHandle } & AsyncDisposable> {
   const path = join(tmpdir(), `.thornkey-${randomBytes(8).toString("hex")}`);
   const handle = await openPath(path, "wx+", 0o600);
   await rm(path);
   return {
     handle,
-    stream: () => readPieces(handle, 0),
     [Symbol.asyncDispose]: () => handle.close(),
   };
 }

@@ -5,7 +5,7 @@ import { ThornkeyError } from "../../errors.ts";
 import { dearmored, isArmored } from "./armor.ts";
 import { BLOCK_BYTES, CHUNKS_PER_BLOCK, openChunks, SEALED_BLOCK_BYTES, sealChunks, sealedLength } from "./chunks.ts";
 import { type FileKeyOpener, NONCE_BYTES, openFileKey, payloadCipher } from "./file-key.ts";
-import { headerLength, parseHeader } from "./header.ts";
+import { headerLength, MAXIMUM_HEADER, parseHeader } from "./header.ts";
 import { type Puller, pullFrom } from "./puller.ts";
 import { newHeader } from "./recipients.ts";
 
@@ -76,16 +76,18 @@ export async function* decrypt(
 }
 
 async function takeHeader(puller: Puller): Promise<Uint8Array> {
-  let bytes: Uint8Array = new Uint8Array(0);
+  const start = new Uint8Array(MAXIMUM_HEADER);
+  let filled = 0;
   for (;;) {
     const piece = await puller.next();
     if (piece === undefined) throw new ThornkeyError("MALFORMED", "this is no age file, or cut short in its header");
-    // A copy, for the source may use its array again.
-    bytes = Buffer.concat([bytes, piece]);
-    const length = headerLength(bytes);
+    const taken = piece.subarray(0, start.length - filled);
+    start.set(taken, filled);
+    filled += taken.length;
+    const length = headerLength(start.subarray(0, filled));
     if (length === undefined) continue;
-    puller.unread(bytes.subarray(length));
-    return bytes.slice(0, length);
+    puller.unread(piece.subarray(taken.length - (filled - length)));
+    return start.subarray(0, length);
   }
 }
 
