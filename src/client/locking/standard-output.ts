@@ -91,7 +91,7 @@ function once(open: FileKeyOpener): { readonly open: FileKeyOpener } & Disposabl
   return {
     async open(stanzas, signal) {
       known ??= await open(stanzas, signal);
-      return known?.use((bytes) => new Secret(bytes.slice()));
+      return known?.use((bytes) => new Secret(Uint8Array.from(bytes)));
     },
     [Symbol.dispose]: () => known?.destroy(),
   };

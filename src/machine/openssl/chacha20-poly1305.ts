@@ -100,7 +100,7 @@ function nativeChaCha(native: Evp, key: Uint8Array): ChaCha20Poly1305 {
   const sealing = contextFor(ENCRYPT);
   const opening = contextFor(DECRYPT);
   const begin = (context: Pointer, nonce: Uint8Array, input: Uint8Array, out: Uint8Array, direction: number) => {
-    if (nonce.length !== NONCE_BYTES) throw new RangeError(`a nonce of ${nonce.length} bytes`);
+    checkNonce(nonce);
     if (native.EVP_CipherInit_ex(context, null, null, null, nonce, direction) !== 1) throw failed();
     if (input.length > 0 && native.EVP_CipherUpdate(context, out, length, input, input.length) !== 1) throw failed();
   };
@@ -144,6 +144,7 @@ export function portableChaCha(bytes: Uint8Array): ChaCha20Poly1305 {
   };
   return {
     seal(nonce, plain, out) {
+      checkNonce(nonce);
       checkSpace(plain.length + CHACHA_TAG_BYTES, out);
       const cipher = createCipheriv("chacha20-poly1305", key, nonce, options);
       run((step) => cipher.update(step), plain, out);
@@ -153,6 +154,7 @@ export function portableChaCha(bytes: Uint8Array): ChaCha20Poly1305 {
     open(nonce, sealed, out) {
       const size = sealed.length - CHACHA_TAG_BYTES;
       if (size < 0) throw new RangeError("shorter than its tag");
+      checkNonce(nonce);
       checkSpace(size, out);
       const decipher = createDecipheriv("chacha20-poly1305", key, nonce, options);
       decipher.setAuthTag(sealed.subarray(size));
@@ -169,6 +171,10 @@ export function portableChaCha(bytes: Uint8Array): ChaCha20Poly1305 {
       // Node frees the key with the garbage.
     },
   };
+}
+
+function checkNonce(nonce: Uint8Array): void {
+  if (nonce.length !== NONCE_BYTES) throw new RangeError(`a nonce of ${nonce.length} bytes`);
 }
 
 function checkSpace(needed: number, out: Uint8Array): void {
