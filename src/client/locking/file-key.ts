@@ -28,17 +28,19 @@ export async function openFileKey(header: Header, open: FileKeyOpener, signal?: 
       hint: "'thornkey key public storage --format age' prints what to lock to",
     });
   }
-  const right =
-    fileKey.length === FILE_KEY_BYTES &&
-    fileKey.use((bytes) => {
-      const key = new Uint8Array(hkdfSync("sha256", bytes, NO_SALT, "header", 32));
-      const mac = createHmac("sha256", key).update(header.authenticated).digest();
-      key.fill(0);
-      return timingSafeEqual(mac, header.mac);
-    });
-  if (right) return fileKey;
+  if (fileKey.length === FILE_KEY_BYTES && timingSafeEqual(headerMac(fileKey, header.authenticated), header.mac)) {
+    return fileKey;
+  }
   fileKey.destroy();
   throw new ThornkeyError("MALFORMED", "the header of this age file was changed");
+}
+
+/** @param authenticated the header up to and with `---`. @returns 32 bytes */
+export function headerMac(fileKey: Secret, authenticated: Uint8Array): Uint8Array {
+  const key = fileKey.use((bytes) => new Uint8Array(hkdfSync("sha256", bytes, NO_SALT, "header", 32)));
+  const mac = createHmac("sha256", key).update(authenticated).digest();
+  key.fill(0);
+  return mac;
 }
 
 /** @param nonce 16 bytes. @returns the cipher of the payload, the caller's to close */

@@ -27,6 +27,7 @@ const FULL_LINE = /^[A-Za-z0-9+/]{64}$/;
 const FINAL_LINE = /^[A-Za-z0-9+/]{0,63}$/;
 const MAC_LINE = /^--- ([A-Za-z0-9+/]{43})$/;
 const MAC_MARK = "---";
+const COLUMNS = 64;
 
 /**
  * @param bytes the beginning of a file, of any length
@@ -74,6 +75,24 @@ export function parseHeader(bytes: Uint8Array): Header {
     throw malformed("an age header of too many stanzas, or none");
   const authenticated = bytes.subarray(0, bytes.length - 1 - macLine.length + MAC_MARK.length);
   return { stanzas, mac, authenticated };
+}
+
+/** @param macOf gives the MAC, 32 bytes, of what comes before it. @returns a header of these stanzas */
+export function encodeHeader(stanzas: readonly Stanza[], macOf: (authenticated: Uint8Array) => Uint8Array): Uint8Array {
+  const lines = stanzas.flatMap(({ args, body }) => [`-> ${args.join(" ")}`, ...wrapped(encodeUnpadded(body))]);
+  const authenticated = Buffer.from([VERSION, ...lines, MAC_MARK].join("\n"));
+  return Buffer.concat([authenticated, Buffer.from(` ${encodeUnpadded(macOf(authenticated))}\n`)]);
+}
+
+/** Full lines, and one that is not. */
+function wrapped(text: string): string[] {
+  const lines: string[] = [];
+  for (let at = 0; at <= text.length; at += COLUMNS) lines.push(text.slice(at, at + COLUMNS));
+  return lines;
+}
+
+export function encodeUnpadded(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString("base64").replaceAll("=", "");
 }
 
 /** Base64 without padding, in its one form (RFC 4648, 3.5). */

@@ -6,8 +6,8 @@ import { throwIfAborted } from "./puller.ts";
 import { cutOrChanged } from "./stream.ts";
 import { readWhole, writeWhole } from "./whole.ts";
 
-/** One reads and one writes while a third computes. */
-const LANES = 3;
+/** One reads or writes while the other computes; more of them only pass the data from one processor's cache to another's. */
+const LANES = 2;
 
 export interface Stretch {
   readonly file: FileHandle;

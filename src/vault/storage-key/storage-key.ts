@@ -5,7 +5,6 @@
  */
 import {
   createECDH,
-  createHash,
   createPrivateKey,
   createPublicKey,
   decapsulate,
@@ -13,11 +12,11 @@ import {
   generateKeyPairSync,
   type KeyObject,
 } from "node:crypto";
-import { concat, equal } from "../../bytes/bytes.ts";
+import { equal } from "../../bytes/bytes.ts";
 import { Secret } from "../../bytes/secret.ts";
 import { ThornkeyError } from "../../errors.ts";
-import type { StoragePublicKey } from "../../operations/age-recipients.ts";
-import { extract, KEM, openMessage, p256SharedSecret } from "./hpke.ts";
+import { type StoragePublicKey, stanzaTag, TAG_KINDS } from "../../operations/age-recipients.ts";
+import { hybridSharedSecret, openMessage, p256SharedSecret } from "../../operations/hpke.ts";
 
 export type { StoragePublicKey } from "../../operations/age-recipients.ts";
 
@@ -40,7 +39,6 @@ export interface LoadedStorageKey {
 const VERSION = 1;
 const SCALAR_BYTES = 32;
 const POINT_BYTES = 65;
-const COMPRESSED_BYTES = 33;
 const MLKEM_PUBLIC_BYTES = 1184;
 const MLKEM_CIPHERTEXT_BYTES = 1088;
 /** SubjectPublicKeyInfo of ML-KEM-768 before the key itself (draft-ietf-lamps-kyber-certificates). */
@@ -86,7 +84,7 @@ export function loadStorageKey(secret: Secret): LoadedStorageKey {
     open(stanzas) {
       if (kinds === undefined) throw new ThornkeyError("FAILED", "this storage key was closed");
       for (const { args, body } of stanzas) {
-        const kind = kinds.find(({ type }) => type === args[0]);
+        const kind = kinds.find(({ stanza }) => stanza === args[0]);
         if (kind === undefined) continue;
         const [, tag = "", encapsulated = "", ...more] = args;
         const given = base64(tag);
@@ -97,7 +95,7 @@ export function loadStorageKey(secret: Secret): LoadedStorageKey {
           share?.length !== kind.encapsulatedBytes ||
           body.length !== FILE_KEY_BYTES + AUTHENTICATION_BYTES
         ) {
-          throw new ThornkeyError("MALFORMED", `a ${kind.type} stanza of a wrong shape`);
+          throw new ThornkeyError("MALFORMED", `a ${kind.stanza} stanza of a wrong shape`);
         }
         if (!equal(given, kind.tagOf(share))) continue;
         using shared = kind.shared(share);
@@ -127,7 +125,7 @@ function opened(blob: Uint8Array): { ecdh: ECDH; mlkem: KeyObject } {
 }
 
 interface Kind {
-  readonly type: string;
+  readonly stanza: string;
   readonly info: string;
   readonly kem: number;
   readonly encapsulatedBytes: number;
@@ -137,13 +135,6 @@ interface Kind {
 }
 
 function kindsFor(publicKey: StoragePublicKey, ecdh: ECDH, mlkem: KeyObject): readonly Kind[] {
-  const compressed = new Uint8Array(ecdh.getPublicKey(null, "compressed"));
-  const tag = (recipient: Uint8Array, info: string) => {
-    const hash = createHash("sha256").update(recipient).digest().subarray(0, TAG_BYTES);
-    const salt = new TextEncoder().encode(info);
-    return (encapsulated: Uint8Array) => extract(salt, concat(encapsulated, hash)).subarray(0, TAG_BYTES);
-  };
-  if (compressed.length !== COMPRESSED_BYTES) throw new Error("a compressed point has 33 bytes");
   const agreed = (point: Uint8Array): Uint8Array | undefined => {
     // OpenSSL takes other forms of a point as well, age does not.
     if (point[0] !== UNCOMPRESSED) return undefined;
@@ -153,15 +144,11 @@ function kindsFor(publicKey: StoragePublicKey, ecdh: ECDH, mlkem: KeyObject): re
       return undefined; // not on the curve
     }
   };
-  const classic = "age-encryption.org/p256tag";
-  const hybrid = "age-encryption.org/mlkem768p256tag";
   return [
     {
-      type: "p256tag",
-      info: classic,
-      kem: KEM.p256,
+      ...TAG_KINDS.tag,
       encapsulatedBytes: POINT_BYTES,
-      tagOf: tag(compressed, classic),
+      tagOf: (point) => stanzaTag("tag", point, publicKey.p256),
       shared(point) {
         const x = agreed(point);
         if (x === undefined) return undefined;
@@ -171,21 +158,16 @@ function kindsFor(publicKey: StoragePublicKey, ecdh: ECDH, mlkem: KeyObject): re
       },
     },
     {
-      type: "mlkem768p256tag",
-      info: hybrid,
-      kem: KEM.mlkem768p256,
+      ...TAG_KINDS.tagpq,
       encapsulatedBytes: MLKEM_CIPHERTEXT_BYTES + POINT_BYTES,
-      tagOf: tag(publicKey.p256, hybrid),
+      tagOf: (encapsulated) => stanzaTag("tagpq", encapsulated, publicKey.p256),
       shared(encapsulated) {
         const point = encapsulated.subarray(MLKEM_CIPHERTEXT_BYTES);
         const x = agreed(point);
         if (x === undefined) return undefined;
         const quantum = decapsulate(mlkem, encapsulated.slice(0, MLKEM_CIPHERTEXT_BYTES));
-        // The combiner of MLKEM768-P256 (draft-irtf-cfrg-concrete-hybrid-kems).
-        const label = new TextEncoder().encode("MLKEM768-P256");
-        const input = concat(quantum, x, point, publicKey.p256, label);
-        const shared = new Secret(new Uint8Array(createHash("sha3-256").update(input).digest()));
-        for (const bytes of [quantum, x, input]) bytes.fill(0);
+        const shared = hybridSharedSecret(quantum, x, point, publicKey.p256);
+        for (const bytes of [quantum, x]) bytes.fill(0);
         return shared;
       },
     },

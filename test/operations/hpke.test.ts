@@ -1,8 +1,8 @@
 import { createECDH } from "node:crypto";
 import { expect, it } from "vitest";
-import { fromHex, toHex } from "../../../src/bytes/bytes.ts";
-import { Secret } from "../../../src/bytes/secret.ts";
-import { KEM, keySchedule, openMessage, p256SharedSecret } from "../../../src/vault/storage-key/hpke.ts";
+import { fromHex, toHex } from "../../src/bytes/bytes.ts";
+import { Secret } from "../../src/bytes/secret.ts";
+import { KEM, keySchedule, openMessage, p256SharedSecret } from "../../src/operations/hpke.ts";
 
 /** RFC 9180, A.5.1: DHKEM(P-256, HKDF-SHA256), HKDF-SHA256, ChaCha20Poly1305, base mode, sequence number 0. */
 const VECTOR = {

@@ -1,10 +1,10 @@
 /**
- * HPKE (RFC 9180), base mode, one message, KDF HKDF-SHA256 and AEAD ChaCha20-Poly1305: as much of it as opens the file
- * key of an age file.
+ * HPKE (RFC 9180), base mode, one message, KDF HKDF-SHA256 and AEAD ChaCha20-Poly1305: as much of it as wraps the
+ * file key of an age file, and opens it.
  */
-import { createDecipheriv, createHmac } from "node:crypto";
-import { concat } from "../../bytes/bytes.ts";
-import { Secret } from "../../bytes/secret.ts";
+import { createCipheriv, createDecipheriv, createHash, createHmac } from "node:crypto";
+import { concat } from "../bytes/bytes.ts";
+import { Secret } from "../bytes/secret.ts";
 
 /** Key encapsulation mechanisms by their registered number (IANA, HPKE KEM Identifiers). */
 export const KEM = { p256: 0x0010, mlkem768p256: 0x0050 } as const;
@@ -65,6 +65,26 @@ export function p256SharedSecret(shared: Uint8Array, encapsulated: Uint8Array, r
   return new Secret(secret);
 }
 
+/**
+ * Combiner of MLKEM768-P256 (draft-irtf-cfrg-concrete-hybrid-kems), which HPKE takes as it is.
+ *
+ * @param quantum shared secret of ML-KEM-768, 32 bytes
+ * @param shared the X coordinate, 32 bytes
+ * @param encapsulated the sender's point, 65 bytes
+ * @param recipient our point, 65 bytes
+ */
+export function hybridSharedSecret(
+  quantum: Uint8Array,
+  shared: Uint8Array,
+  encapsulated: Uint8Array,
+  recipient: Uint8Array,
+): Secret {
+  const input = concat(quantum, shared, encapsulated, recipient, ascii("MLKEM768-P256"));
+  const secret = new Secret(new Uint8Array(createHash("sha3-256").update(input).digest()));
+  input.fill(0);
+  return secret;
+}
+
 /** KeySchedule in base mode (RFC 9180, 5.1). @returns key, 32 bytes, and base_nonce, 12 bytes */
 export function keySchedule(kem: number, shared: Secret, info: Uint8Array): { key: Uint8Array; nonce: Uint8Array } {
   const suite = concat(ascii("HPKE"), u16(kem), u16(HKDF_SHA256), u16(CHACHA20_POLY1305));
@@ -78,6 +98,19 @@ export function keySchedule(kem: number, shared: Secret, info: Uint8Array): { ke
   const nonce = labeledExpand(suite, secret, "base_nonce", context, 12);
   secret.fill(0);
   return { key, nonce };
+}
+
+/**
+ * @param kem number of the mechanism that gave `shared`
+ * @param shared the mechanism's shared secret, 32 bytes, for this message alone
+ * @returns message and tag
+ */
+export function sealMessage(kem: number, shared: Secret, info: Uint8Array, message: Uint8Array): Uint8Array {
+  const { key, nonce } = keySchedule(kem, shared, info);
+  const cipher = createCipheriv("chacha20-poly1305", key, nonce, { authTagLength: TAG_BYTES });
+  const sealed = concat(cipher.update(message), cipher.final(), cipher.getAuthTag());
+  key.fill(0);
+  return sealed;
 }
 
 /**
