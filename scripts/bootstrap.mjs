@@ -24,6 +24,7 @@ const PEERS = [
   { needs: "make", from: "make" },
   { needs: "python3", from: "python3" },
   { needs: "openssl", from: "openssl" },
+  { needs: "age", from: "age" },
 ];
 
 installPackages();

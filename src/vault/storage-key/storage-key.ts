@@ -5,7 +5,6 @@
  */
 import {
   createECDH,
-  createHash,
   createPrivateKey,
   createPublicKey,
   decapsulate,
@@ -13,17 +12,13 @@ import {
   generateKeyPairSync,
   type KeyObject,
 } from "node:crypto";
-import { concat, equal } from "../../bytes/bytes.ts";
+import { equal } from "../../bytes/bytes.ts";
 import { Secret } from "../../bytes/secret.ts";
 import { ThornkeyError } from "../../errors.ts";
-import { extract, KEM, openMessage, p256SharedSecret } from "./hpke.ts";
+import { type StoragePublicKey, stanzaTag, TAG_KINDS } from "../../operations/age-recipients.ts";
+import { hybridSharedSecret, openMessage, p256SharedSecret } from "../../operations/hpke.ts";
 
-export interface StoragePublicKey {
-  /** 65 bytes, uncompressed */
-  readonly p256: Uint8Array;
-  /** 1184 bytes */
-  readonly mlkem: Uint8Array;
-}
+export type { StoragePublicKey } from "../../operations/age-recipients.ts";
 
 /** A stanza of an age header; the type is the first of its arguments. */
 export interface StorageStanza {
@@ -44,15 +39,20 @@ export interface LoadedStorageKey {
 const VERSION = 1;
 const SCALAR_BYTES = 32;
 const POINT_BYTES = 65;
-const COMPRESSED_BYTES = 33;
 const MLKEM_PUBLIC_BYTES = 1184;
 const MLKEM_CIPHERTEXT_BYTES = 1088;
 /** SubjectPublicKeyInfo of ML-KEM-768 before the key itself (draft-ietf-lamps-kyber-certificates). */
 const MLKEM_SPKI_HEAD_BYTES = 22;
 const FILE_KEY_BYTES = 16;
+/** What tells a recipient which stanza is for him. */
 const TAG_BYTES = 4;
+const AUTHENTICATION_BYTES = 16;
+const UNCOMPRESSED = 4;
 
-/** @returns a new pair. The secret: version (1) | P-256 scalar (32) | ML-KEM-768 private key, PKCS#8 */
+/**
+ * @returns a new pair. The secret: version, 1 byte | P-256 scalar, 32 bytes | ML-KEM-768 private key, PKCS#8 as OpenSSL
+ *   writes it (draft-ietf-lamps-kyber-certificates: seed and expanded key)
+ */
 export async function generateStorageKey(): Promise<{ secret: Secret; publicKey: StoragePublicKey }> {
   const ecdh = createECDH("prime256v1");
   ecdh.generateKeys();
@@ -78,26 +78,27 @@ export async function generateStorageKey(): Promise<{ secret: Secret; publicKey:
 export function loadStorageKey(secret: Secret): LoadedStorageKey {
   const { ecdh, mlkem } = secret.use(opened);
   const publicKey = { p256: new Uint8Array(ecdh.getPublicKey()), mlkem: rawMlKem(createPublicKey(mlkem)) };
-  const kinds = kindsFor(publicKey, ecdh, mlkem);
-  let closed = false;
+  let kinds: readonly Kind[] | undefined = kindsFor(publicKey, ecdh, mlkem);
   return {
     publicKey,
     open(stanzas) {
-      if (closed) throw new Error("this storage key was closed");
+      if (kinds === undefined) throw new ThornkeyError("FAILED", "this storage key was closed");
       for (const { args, body } of stanzas) {
-        const kind = kinds.find(({ type }) => type === args[0]);
+        const kind = kinds.find(({ stanza }) => stanza === args[0]);
         if (kind === undefined) continue;
         const [, tag = "", encapsulated = "", ...more] = args;
-        const point = base64(encapsulated);
-        if (more.length > 0 || point?.length !== kind.encapsulatedBytes || body.length !== FILE_KEY_BYTES + 16) {
-          throw new ThornkeyError("MALFORMED", `a ${kind.type} stanza of a wrong shape`);
-        }
         const given = base64(tag);
-        if (given === undefined || given.length !== TAG_BYTES) {
-          throw new ThornkeyError("MALFORMED", `a ${kind.type} stanza without its tag`);
+        const share = base64(encapsulated);
+        if (
+          more.length > 0 ||
+          given?.length !== TAG_BYTES ||
+          share?.length !== kind.encapsulatedBytes ||
+          body.length !== FILE_KEY_BYTES + AUTHENTICATION_BYTES
+        ) {
+          throw new ThornkeyError("MALFORMED", `a ${kind.stanza} stanza of a wrong shape`);
         }
-        if (!equal(given, kind.tagOf(point))) continue;
-        using shared = kind.shared(point);
+        if (!equal(given, kind.tagOf(share))) continue;
+        using shared = kind.shared(share);
         const fileKey = shared && openMessage(kind.kem, shared, new TextEncoder().encode(kind.info), body);
         // Four bytes of tag fit another's stanza now and then.
         if (fileKey !== undefined) return fileKey;
@@ -105,7 +106,8 @@ export function loadStorageKey(secret: Secret): LoadedStorageKey {
       return undefined;
     },
     close() {
-      closed = true;
+      // Node frees both private keys with the garbage.
+      kinds = undefined;
     },
   };
 }
@@ -123,7 +125,7 @@ function opened(blob: Uint8Array): { ecdh: ECDH; mlkem: KeyObject } {
 }
 
 interface Kind {
-  readonly type: string;
+  readonly stanza: string;
   readonly info: string;
   readonly kem: number;
   readonly encapsulatedBytes: number;
@@ -133,29 +135,20 @@ interface Kind {
 }
 
 function kindsFor(publicKey: StoragePublicKey, ecdh: ECDH, mlkem: KeyObject): readonly Kind[] {
-  const compressed = new Uint8Array(ecdh.getPublicKey(null, "compressed"));
-  const tag = (recipient: Uint8Array, info: string) => {
-    const hash = createHash("sha256").update(recipient).digest().subarray(0, TAG_BYTES);
-    const salt = new TextEncoder().encode(info);
-    return (encapsulated: Uint8Array) => extract(salt, concat(encapsulated, hash)).subarray(0, TAG_BYTES);
-  };
-  if (compressed.length !== COMPRESSED_BYTES) throw new Error("a compressed point has 33 bytes");
   const agreed = (point: Uint8Array): Uint8Array | undefined => {
+    // OpenSSL takes other forms of a point as well, age does not.
+    if (point[0] !== UNCOMPRESSED) return undefined;
     try {
       return ecdh.computeSecret(point);
     } catch {
       return undefined; // not on the curve
     }
   };
-  const classic = "age-encryption.org/p256tag";
-  const hybrid = "age-encryption.org/mlkem768p256tag";
   return [
     {
-      type: "p256tag",
-      info: classic,
-      kem: KEM.p256,
+      ...TAG_KINDS.tag,
       encapsulatedBytes: POINT_BYTES,
-      tagOf: tag(compressed, classic),
+      tagOf: (point) => stanzaTag("tag", point, publicKey.p256),
       shared(point) {
         const x = agreed(point);
         if (x === undefined) return undefined;
@@ -165,21 +158,16 @@ function kindsFor(publicKey: StoragePublicKey, ecdh: ECDH, mlkem: KeyObject): re
       },
     },
     {
-      type: "mlkem768p256tag",
-      info: hybrid,
-      kem: KEM.mlkem768p256,
+      ...TAG_KINDS.tagpq,
       encapsulatedBytes: MLKEM_CIPHERTEXT_BYTES + POINT_BYTES,
-      tagOf: tag(publicKey.p256, hybrid),
+      tagOf: (encapsulated) => stanzaTag("tagpq", encapsulated, publicKey.p256),
       shared(encapsulated) {
         const point = encapsulated.subarray(MLKEM_CIPHERTEXT_BYTES);
         const x = agreed(point);
         if (x === undefined) return undefined;
         const quantum = decapsulate(mlkem, encapsulated.slice(0, MLKEM_CIPHERTEXT_BYTES));
-        // The combiner of MLKEM768-P256 (draft-irtf-cfrg-concrete-hybrid-kems).
-        const label = new TextEncoder().encode("MLKEM768-P256");
-        const input = concat(quantum, x, point, publicKey.p256, label);
-        const shared = new Secret(new Uint8Array(createHash("sha3-256").update(input).digest()));
-        for (const bytes of [quantum, x, input]) bytes.fill(0);
+        const shared = hybridSharedSecret(quantum, x, point, publicKey.p256);
+        for (const bytes of [quantum, x]) bytes.fill(0);
         return shared;
       },
     },

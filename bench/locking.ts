@@ -1,0 +1,175 @@
+/**
+ * `node bench/locking.ts [--mebibytes N] [--repetitions N] [--json]`: how long locking and unlocking a file takes, and how
+ * much memory, beside Debian's age in the same run: whole processes, from start to end, taking turns. The limits: at least
+ * 0.8 of age's speed, at most 120 MB resident.
+ */
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { createReadStream, mkdtempSync, readFileSync, rmSync, statfsSync, writeFileSync } from "node:fs";
+import { open } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { Secret } from "../src/bytes/secret.ts";
+import { table } from "../src/cli/output.ts";
+import { encodeTagRecipient, lockFile, unlockFile } from "../src/client/locking/index.ts";
+import { generateStorageKey, loadStorageKey } from "../src/vault/storage-key/storage-key.ts";
+
+const MEBIBYTE = 1_048_576;
+const SPEED_LIMIT = 0.8;
+const MEMORY_LIMIT_MEGABYTES = 120;
+
+export interface LockingRow {
+  readonly what: string;
+  /** Seconds, medians. */
+  readonly ours: number;
+  /** Undefined when age is not there. */
+  readonly age: number | undefined;
+  /** Our speed as a part of age's; more than 1 is faster. */
+  readonly ratio: number | undefined;
+  /** The most that was resident, in megabytes (10^6 bytes). */
+  readonly megabytes: number;
+  readonly within: boolean;
+}
+
+/** @param mebibytes size of the file. @param repetitions of every command, of which the median counts */
+export async function benchLocking(mebibytes = 1024, repetitions = 5): Promise<readonly LockingRow[]> {
+  const folder = mkdtempSync(join(roomFor(mebibytes * MEBIBYTE * 4), "thornkey-bench-"));
+  try {
+    const at = (name: string) => join(folder, name);
+    const { secret } = await generateStorageKey();
+    secret.use((bytes) => writeFileSync(at("key"), bytes, { mode: 0o600 }));
+    await writeRandom(at("plain"), mebibytes);
+    const hasAge = spawnSync("age", ["--version"]).error === undefined;
+    if (hasAge) spawnSync("age-keygen", ["-o", at("identity")]);
+    const recipient = hasAge ? spawnSync("age-keygen", ["-y", at("identity")], { encoding: "utf8" }).stdout.trim() : "";
+    const self = [import.meta.filename, "--key", at("key")];
+    const ways = [
+      {
+        what: "lock",
+        ours: [process.execPath, ...self, "--lock", at("plain"), at("ours.age")],
+        age: ["age", "-r", recipient, "-o", at("theirs.age"), at("plain")],
+        made: ["ours.age", "theirs.age"],
+      },
+      {
+        what: "unlock",
+        ours: [process.execPath, ...self, "--unlock", at("ours.age"), at("ours")],
+        age: ["age", "-d", "-i", at("identity"), "-o", at("theirs"), at("theirs.age")],
+        made: ["ours", "theirs"],
+      },
+    ];
+    const rows: LockingRow[] = [];
+    for (const { what, ours, age, made } of ways) {
+      const measured = { ours: [] as Measured[], age: [] as Measured[] };
+      for (let i = 0; i < repetitions; i++) {
+        for (const name of made) rmSync(at(name), { force: true });
+        measured.ours.push(await measure(ours));
+        if (hasAge) measured.age.push(await measure(age));
+      }
+      const seconds = median(measured.ours.map((m) => m.seconds));
+      const theirs = hasAge ? median(measured.age.map((m) => m.seconds)) : undefined;
+      const megabytes = Math.max(...measured.ours.map((m) => m.megabytes));
+      const ratio = theirs === undefined ? undefined : theirs / seconds;
+      const within = megabytes <= MEMORY_LIMIT_MEGABYTES && (ratio ?? 1) >= SPEED_LIMIT;
+      rows.push({ what: `${what} ${mebibytes} MiB`, ours: seconds, age: theirs, ratio, megabytes, within });
+    }
+    if (!(await same(at("plain"), at("ours")))) throw new Error("what was unlocked is not what was locked");
+    return rows;
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+interface Measured {
+  readonly seconds: number;
+  readonly megabytes: number;
+}
+
+async function measure([command = "", ...args]: readonly string[]): Promise<Measured> {
+  const began = performance.now();
+  const child = spawn(command, args, { stdio: ["ignore", "inherit", "inherit"] });
+  let kilobytes = 0;
+  const watch = setInterval(() => {
+    try {
+      const status = readFileSync(`/proc/${child.pid}/status`, "utf8");
+      kilobytes = Math.max(kilobytes, Number(/VmHWM:\s+(\d+)/.exec(status)?.[1] ?? 0));
+    } catch {
+      // It has ended.
+    }
+  }, 10);
+  const [status] = (await once(child, "exit")) as [number | null];
+  clearInterval(watch);
+  if (status !== 0) throw new Error(`${command} ${args.join(" ")} ended with ${status}`);
+  return { seconds: (performance.now() - began) / 1000, megabytes: (kilobytes * 1024) / 1e6 };
+}
+
+/** A folder in memory, so that the disk is not what is measured; where there is no room, the disk. */
+function roomFor(bytes: number): string {
+  try {
+    const { bavail, bsize } = statfsSync("/dev/shm");
+    return bavail * bsize > bytes ? "/dev/shm" : tmpdir();
+  } catch {
+    return tmpdir();
+  }
+}
+
+async function writeRandom(path: string, mebibytes: number): Promise<void> {
+  const file = await open(path, "wx");
+  const random = await open("/dev/urandom");
+  const piece = Buffer.alloc(MEBIBYTE);
+  for (let i = 0; i < mebibytes; i++) {
+    await random.read(piece, 0, MEBIBYTE);
+    await file.write(piece);
+  }
+  await random.close();
+  await file.close();
+}
+
+async function same(a: string, b: string): Promise<boolean> {
+  const other = createReadStream(b, { highWaterMark: MEBIBYTE })[Symbol.asyncIterator]();
+  for await (const piece of createReadStream(a, { highWaterMark: MEBIBYTE })) {
+    if (!(piece as Buffer).equals((await other.next()).value)) return false;
+  }
+  return (await other.next()).done === true;
+}
+
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
+}
+
+if (import.meta.main) {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      mebibytes: { type: "string", default: "1024" },
+      repetitions: { type: "string", default: "5" },
+      json: { type: "boolean", default: false },
+      /** Only for the children of this bench. */
+      key: { type: "string" },
+      lock: { type: "boolean" },
+      unlock: { type: "boolean" },
+    },
+  });
+  const [input = "", output] = positionals;
+  if (values.key !== undefined) {
+    const key = loadStorageKey(new Secret(new Uint8Array(readFileSync(values.key))));
+    if (values.lock) await lockFile(input, output, { recipients: [encodeTagRecipient("tagpq", key.publicKey)] });
+    else await unlockFile(input, output, { open: async (stanzas) => key.open(stanzas) });
+  } else {
+    const rows = await benchLocking(Number(values.mebibytes), Number(values.repetitions));
+    if (values.json) console.log(JSON.stringify(rows, undefined, 2));
+    else {
+      const number = (value: number | undefined) => (value === undefined ? "–" : value.toFixed(2));
+      const cells = (row: LockingRow) => [
+        row.what,
+        number(row.ours),
+        number(row.age),
+        number(row.ratio),
+        row.megabytes.toFixed(0),
+        row.within ? "yes" : "no",
+      ];
+      const head = ["", "seconds", "age's", "of age's speed", "MB resident", "within limits"];
+      for (const line of table(head, rows.map(cells))) console.log(line);
+    }
+  }
+}
