@@ -7,7 +7,9 @@ import {
   type PublicKeyFormat,
   publicKeyAs,
 } from "../client/index.ts";
+import { unlockBuffer, vaultOpener } from "../client/locking/index.ts";
 import { ThornkeyError } from "../errors.ts";
+import { encodeTagRecipient } from "../operations/age-recipients.ts";
 import { KEY_TYPE_NAMES, type KeyType } from "../operations/key-types.ts";
 import { type AskOptions, asking, readInput, show, timeText, whoOf, withVault, writeOutput } from "./ask.ts";
 import { mustSayYes } from "./ask-owner.ts";
@@ -40,12 +42,18 @@ export function keyCommand(): Command {
   command.addCommand(
     asking("public", "the public part of a key")
       .argument("<name>")
-      .addOption(new Option("--format <format>", "how to write it").choices(PUBLIC_KEY_FORMATS).default("pem"))
+      .addOption(
+        new Option("--format <format>", "how to write it").choices([...PUBLIC_KEY_FORMATS, "age"]).default("pem"),
+      )
       .option("-o, --output <file>", "write it there")
       .action(publicKey),
   );
   command.addCommand(
-    withPolicyOptions(withFixedOptions(asking("import", "take a key in: PEM, DER, OpenSSH, JWK, or raw bytes")))
+    withPolicyOptions(
+      withFixedOptions(
+        asking("import", "take a key in: PEM, DER, OpenSSH, JWK, raw bytes; or any of them locked to this vault"),
+      ),
+    )
       .argument("<name>")
       .argument("<file>", "- for standard input")
       .addOption(type("for raw bytes: what key they are"))
@@ -120,11 +128,18 @@ function linesOf(info: KeyInfo): string[] {
 }
 
 interface PublicOptions extends AskOptions {
-  readonly format: PublicKeyFormat;
+  readonly format: PublicKeyFormat | "age";
   readonly output?: string;
 }
 
 async function publicKey(name: string, options: PublicOptions): Promise<void> {
+  if (options.format === "age") {
+    const key = await withVault(options, (vault) => vault.storage.publicKey({ key: name }));
+    const [tagpq, tag] = [encodeTagRecipient("tagpq", key), encodeTagRecipient("tag", key)];
+    if (options.json) show(options, { tagpq, tag }, () => []);
+    else writeOutput(options.output, new TextEncoder().encode(`${tagpq}\n${tag}\n`));
+    return;
+  }
   const { type, publicKey: spki } = await withVault(options, (vault) => vault.keys.public(name));
   if (type === "storage") {
     throw new ThornkeyError("NOT_SUPPORTED", `${name} is a storage key, which has no form ${options.format}`);
@@ -144,11 +159,27 @@ async function importKey(
   options: AskOptions & NewKeyOptions & { type?: KeyType },
 ): Promise<void> {
   using ingredient = ingredientOf(options);
-  using material = new Secret(readInput(file));
+  using given = new Secret(readInput(file));
   const { type } = options;
-  const taken = { name, type, material, fixed: fixedOf(options), policy: policyOf(options), ingredient };
-  const info = await withVault(options, (vault) => vault.keys.import(taken));
+  const info = await withVault(options, async (vault) => {
+    // Somebody who injects a key locks it to this vault where he is; here it is never in clear on a disk.
+    using unlocked = given.use(isAge)
+      ? await unlockBuffer(
+          given.use((bytes) => bytes.slice()),
+          vaultOpener(vault.storage),
+        )
+      : undefined;
+    const material = unlocked ?? given;
+    return vault.keys.import({ name, type, material, fixed: fixedOf(options), policy: policyOf(options), ingredient });
+  });
   show(options, info, () => [summaryOf(info)]);
+}
+
+const AGE_BEGINNINGS = ["age-encryption.org/", "-----BEGIN AGE ENCRYPTED FILE-----"];
+
+function isAge(bytes: Uint8Array): boolean {
+  const beginning = Buffer.from(bytes.subarray(0, 40)).toString("latin1");
+  return AGE_BEGINNINGS.some((text) => beginning.startsWith(text));
 }
 
 async function deleteKey(name: string, options: AskOptions & { yes?: boolean }): Promise<void> {

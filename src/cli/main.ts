@@ -8,6 +8,7 @@ import { deviceCommands } from "./device.ts";
 import { emulatorCommand } from "./emulator.ts";
 import { journalCommand } from "./journal.ts";
 import { keyCommand } from "./key.ts";
+import { lockCommands } from "./lock.ts";
 import { note } from "./output.ts";
 import { statusCommand } from "./status.ts";
 import { tourCommand } from "./tour.ts";
@@ -36,7 +37,14 @@ const program = new Command("thornkey")
   .addCommand(emulatorCommand())
   .addCommand(halfCommandOf("vault", "the half that holds the keys, as a service manager runs it"))
   .addCommand(halfCommandOf("gate", "the half that talks to programs, as a service manager runs it"));
-for (const command of [...useCommands(), ...controlCommands(), bindCommand(), journalCommand(), ...deviceCommands()]) {
+for (const command of [
+  ...useCommands(),
+  ...lockCommands(),
+  ...controlCommands(),
+  bindCommand(),
+  journalCommand(),
+  ...deviceCommands(),
+]) {
   program.addCommand(command);
 }
 exitWithUsageStatus(program);

@@ -253,13 +253,13 @@ export const OPERATIONS = {
     changes,
   ),
   "key.import": operation(
-    "Takes in a key: PKCS#8, SEC1, PKCS#1, OpenSSH or JWK, or raw bytes of a symmetric one; in clear, or locked to the vault.",
+    "Takes in a key: PKCS#8, SEC1, PKCS#1, OpenSSH or JWK, or raw bytes of a symmetric one.",
     "anyone",
     "POST /v1/keys/import",
     {
       ...NEW_KEY,
       type: optional(oneOf(KEY_TYPE_NAMES)),
-      material: secretBytes(1, 16_384, "the key, or an age file locked to the vault that holds it"),
+      material: secretBytes(1, 16_384),
     },
     { key: KEY_INFO },
     changes,

@@ -29,7 +29,6 @@ import { type Change, isKey, KIND, type Kind, newId } from "../store/state.ts";
 import { keyFor } from "../use.ts";
 import type { OpenVault, Request } from "../vault.ts";
 import type { Handlers } from "./handler.ts";
-import { openLockedKey } from "./storage.ts";
 
 type Names = Extract<
   OperationName,
@@ -56,9 +55,7 @@ export const keyHandlers: Handlers<Names> = {
   },
 
   async "key.import"(vault, request, { type, material, ...wanted }) {
-    const opened = await openLockedKey(vault, request, material);
-    const parsed = parseMaterial(opened ?? material, type);
-    opened?.fill(0);
+    const parsed = parseMaterial(material, type);
     material.fill(0);
     using secret = parsed.secret;
     const place = await placeFor(vault, request, wanted, parsed.type, false);

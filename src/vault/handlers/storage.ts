@@ -8,7 +8,7 @@ import { noSuchKey } from "../rights.ts";
 import { generateStorageKey, type StoragePublicKey } from "../storage-key/storage-key.ts";
 import { KIND, newId, type State } from "../store/state.ts";
 import { keyForUse } from "../use.ts";
-import type { OpenVault, Request } from "../vault.ts";
+import type { OpenVault } from "../vault.ts";
 import type { Handlers } from "./handler.ts";
 
 type Names = Extract<OperationName, "storage.public" | "storage.open">;
@@ -88,13 +88,4 @@ export async function createStorageKey(
     });
   });
   record.material?.fill(0);
-}
-
-/** A key that comes in encrypted to the vault. @returns undefined when it is no age file */
-export async function openLockedKey(
-  _vault: OpenVault,
-  _request: Request,
-  _material: Uint8Array,
-): Promise<Uint8Array | undefined> {
-  return undefined;
 }
