@@ -315,7 +315,8 @@ function usualDevicePolicy(): DevicePolicy {
   return {
     administrators: own === 0 ? ["uid:0"] : ["uid:0", `uid:${own}`],
     auditors: [],
-    observers: ["any"],
+    // An observer sees the keys of all users: nobody is one until an administrator says so.
+    observers: [],
     creators: ["any"],
     keysPerOwner: 1000,
     earlyBootSeconds: 600,

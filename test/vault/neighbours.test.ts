@@ -91,6 +91,9 @@ describe("a neighbour", () => {
     ["bind.undo", { recovery: new Uint8Array(32) }],
     ["bind.rebind", { recovery: new Uint8Array(32) }],
     ["journal.checkpoint", {}],
+    ["figures", {}],
+    ["device.policy", {}],
+    ["bind.status", {}],
   ])("may not %s", async (operation, args) => {
     expect(await people().eve.codeOf(operation, args as never)).toBe("NOT_PERMITTED");
   });

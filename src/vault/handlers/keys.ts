@@ -63,6 +63,9 @@ export const keyHandlers: Handlers<Names> = {
   },
 
   async "key.list"(vault, request, { after, limit = 100, namespace }) {
+    if (after !== undefined && !/^[0-9a-f]{32}$/.test(after)) {
+      throw new ThornkeyError("USAGE", "'after' is what the page before ended with");
+    }
     const keys: KeySummary[] = [];
     let position = after === undefined ? new Uint8Array(0) : fromHex(after);
     for (;;) {
