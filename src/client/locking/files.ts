@@ -16,7 +16,7 @@ import { newHeader } from "./recipients.ts";
 import { changing, type FileOptions, openSource, type Seekable, STANDARD } from "./source.ts";
 import { unlockToStandard, writeTo } from "./standard-output.ts";
 import { cutOrChanged, decrypt, encrypt } from "./stream.ts";
-import { readWhole, writeWhole } from "./whole.ts";
+import { inBackground, inThisThread } from "./whole.ts";
 
 export interface LockOptions extends FileOptions {
   /** `age1…`, `age1tag1…`, `age1tagpq1…`; at least one. */
@@ -97,17 +97,22 @@ function unlockedName(input: string): string {
   });
 }
 
-async function lockSeekable(source: Seekable, target: NewFile, { recipients, signal, onProgress }: LockOptions) {
+async function lockSeekable(
+  source: Seekable,
+  target: NewFile,
+  { recipients, blocking, signal, onProgress }: LockOptions,
+) {
   const { header, fileKey } = await newHeader(recipients);
   using secret = fileKey;
   const nonce = randomBytes(NONCE_BYTES);
   const front = Buffer.concat([header, nonce]);
-  await writeWhole(target.handle, front, 0);
+  await inBackground.write(target.handle, front, 0);
   const cipher = payloadCipher(secret, nonce);
   try {
     const onDone = (done: number) => onProgress?.({ done, total: source.size });
     const output = { file: target.handle, from: front.length };
-    await sealFile(cipher, { file: source.handle, from: 0 }, source.size, output, { signal, onDone });
+    const access = blocking ? inThisThread : inBackground;
+    await sealFile(cipher, { file: source.handle, from: 0 }, source.size, output, { access, signal, onDone });
   } finally {
     cipher.close();
   }
@@ -116,9 +121,13 @@ async function lockSeekable(source: Seekable, target: NewFile, { recipients, sig
 }
 
 /** @returns false for an armored file, which is to be read as a stream */
-async function unlockSeekable(source: Seekable, target: NewFile, { open, signal, onProgress }: UnlockOptions) {
+async function unlockSeekable(
+  source: Seekable,
+  target: NewFile,
+  { open, blocking, signal, onProgress }: UnlockOptions,
+) {
   const start = Buffer.alloc(Math.min(source.size, MAXIMUM_HEADER + NONCE_BYTES));
-  if (!(await readWhole(source.handle, start, 0))) throw changing(source.path);
+  if (!(await inBackground.read(source.handle, start, 0))) throw changing(source.path);
   if (beginsArmored(start)) return false;
   const headerEnd = headerLength(start);
   const from = (headerEnd ?? 0) + NONCE_BYTES;
@@ -128,7 +137,9 @@ async function unlockSeekable(source: Seekable, target: NewFile, { open, signal,
   const cipher = payloadCipher(fileKey, start.subarray(headerEnd, from));
   try {
     const onDone = (done: number) => onProgress?.({ done: from + done, total: source.size });
-    await openFile(cipher, { file: source.handle, from }, length, { file: target.handle, from: 0 }, { signal, onDone });
+    const access = blocking ? inThisThread : inBackground;
+    const output = { file: target.handle, from: 0 };
+    await openFile(cipher, { file: source.handle, from }, length, output, { access, signal, onDone });
   } finally {
     cipher.close();
   }
@@ -151,5 +162,5 @@ async function intoNewFile(
 }
 
 async function writeAll({ handle }: NewFile, pieces: AsyncIterable<Uint8Array>): Promise<void> {
-  for await (const piece of pieces) await writeWhole(handle, piece);
+  for await (const piece of pieces) await inBackground.write(handle, piece);
 }

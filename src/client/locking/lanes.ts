@@ -4,10 +4,7 @@ import type { ChaCha20Poly1305 } from "../../machine/openssl/chacha20-poly1305.t
 import { BLOCK_BYTES, CHUNKS_PER_BLOCK, openChunks, SEALED_BLOCK_BYTES, sealChunks, sealedLength } from "./chunks.ts";
 import { throwIfAborted } from "./puller.ts";
 import { cutOrChanged } from "./stream.ts";
-import { readWhole, writeWhole } from "./whole.ts";
-
-/** One reads or writes while the other computes; more of them only pass the data from one processor's cache to another's. */
-const LANES = 2;
+import type { Access } from "./whole.ts";
 
 export interface Stretch {
   readonly file: FileHandle;
@@ -16,6 +13,7 @@ export interface Stretch {
 }
 
 export interface LaneOptions {
+  readonly access: Access;
   readonly signal?: AbortSignal | undefined;
   /** Called with the bytes of the input that are done, more each time. */
   readonly onDone?: ((done: number) => void) | undefined;
@@ -33,10 +31,10 @@ export function sealFile(
   const made = () => ({ plain: new Uint8Array(BLOCK_BYTES), sealed: new Uint8Array(SEALED_BLOCK_BYTES) });
   return inLanes(blocks, made, options, async (index, buffers) => {
     const plain = buffers.plain.subarray(0, Math.min(BLOCK_BYTES, length - index * BLOCK_BYTES));
-    if (!(await readWhole(input.file, plain, input.from + index * BLOCK_BYTES))) throw shortened();
+    if (!(await options.access.read(input.file, plain, input.from + index * BLOCK_BYTES))) throw shortened();
     const sealed = buffers.sealed.subarray(0, sealedLength(plain.length));
     sealChunks(cipher, index * CHUNKS_PER_BLOCK, plain, index === blocks - 1, sealed);
-    await writeWhole(output.file, sealed, output.from + index * SEALED_BLOCK_BYTES);
+    await options.access.write(output.file, sealed, output.from + index * SEALED_BLOCK_BYTES);
     return plain.length;
   });
 }
@@ -57,11 +55,15 @@ export function openFile(
   const made = () => ({ plain: new Uint8Array(BLOCK_BYTES), sealed: new Uint8Array(SEALED_BLOCK_BYTES) });
   return inLanes(blocks, made, options, async (index, buffers) => {
     const sealed = buffers.sealed.subarray(0, Math.min(SEALED_BLOCK_BYTES, length - index * SEALED_BLOCK_BYTES));
-    if (!(await readWhole(input.file, sealed, input.from + index * SEALED_BLOCK_BYTES))) throw shortened();
+    if (!(await options.access.read(input.file, sealed, input.from + index * SEALED_BLOCK_BYTES))) throw shortened();
     const last = index === blocks - 1;
     const opened = openChunks(cipher, index * CHUNKS_PER_BLOCK, sealed, last, buffers.plain);
     if (!opened.whole) throw cutOrChanged();
-    await writeWhole(output.file, buffers.plain.subarray(0, opened.length), output.from + index * BLOCK_BYTES);
+    await options.access.write(
+      output.file,
+      buffers.plain.subarray(0, opened.length),
+      output.from + index * BLOCK_BYTES,
+    );
     return sealed.length;
   });
 }
@@ -75,7 +77,7 @@ interface Buffers {
 async function inLanes(
   blocks: number,
   made: () => Buffers,
-  { signal, onDone }: LaneOptions,
+  { access, signal, onDone }: LaneOptions,
   work: (index: number, buffers: Buffers) => Promise<number>,
 ): Promise<void> {
   let next = 0;
@@ -97,7 +99,7 @@ async function inLanes(
       buffers.plain.fill(0);
     }
   };
-  const ends = await Promise.allSettled(Array.from({ length: Math.min(LANES, blocks) }, lane));
+  const ends = await Promise.allSettled(Array.from({ length: Math.min(access.lanes, blocks) }, lane));
   for (const end of ends) if (end.status === "rejected") throw end.reason;
 }
 

@@ -15,6 +15,8 @@ export interface FileOptions {
   readonly onProgress?: ((progress: Progress) => void) | undefined;
   /** Replaces what is where the output goes. */
   readonly force?: boolean | undefined;
+  /** Nothing else waits for this thread: it reads and writes itself, with less to do in all. For command lines. */
+  readonly blocking?: boolean | undefined;
   /** What `-` is; without it the standard input and output of the process. */
   readonly standardInput?: AsyncIterable<Uint8Array> | undefined;
   readonly standardOutput?: Writable | undefined;

@@ -10,7 +10,7 @@ import type { UnlockOptions } from "./files.ts";
 import { orAborted, pullFrom } from "./puller.ts";
 import { type FileOptions, readPieces, type Source } from "./source.ts";
 import { decrypt } from "./stream.ts";
-import { writeWhole } from "./whole.ts";
+import { inBackground } from "./whole.ts";
 
 /** So much is kept in memory. */
 const SMALL_BYTES = 1_048_576;
@@ -56,9 +56,9 @@ export async function unlockToStandard(source: Source, options: UnlockOptions): 
       await unlockTwice(() => source.stream(), options);
     } else {
       await using spool = await namelessFile();
-      await writeWhole(spool.handle, small.subarray(0, filled));
+      await inBackground.write(spool.handle, small.subarray(0, filled));
       for (let piece = await puller.next(); piece !== undefined; piece = await puller.next()) {
-        await writeWhole(spool.handle, piece);
+        await inBackground.write(spool.handle, piece);
       }
       await unlockTwice(() => readPieces(spool.handle, 0), options);
     }

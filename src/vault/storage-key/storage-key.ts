@@ -47,7 +47,6 @@ const FILE_KEY_BYTES = 16;
 /** What tells a recipient which stanza is for him. */
 const TAG_BYTES = 4;
 const AUTHENTICATION_BYTES = 16;
-const UNCOMPRESSED = 4;
 
 /**
  * @returns a new pair. The secret: version, 1 byte | P-256 scalar, 32 bytes | ML-KEM-768 private key, PKCS#8 as OpenSSL
@@ -136,9 +135,8 @@ interface Kind {
 
 function kindsFor(publicKey: StoragePublicKey, ecdh: ECDH, mlkem: KeyObject): readonly Kind[] {
   const agreed = (point: Uint8Array): Uint8Array | undefined => {
-    // OpenSSL takes other forms of a point as well, age does not.
-    if (point[0] !== UNCOMPRESSED) return undefined;
     try {
+      // OpenSSL takes other forms of a point as well; in age's they come to another key, and open nothing.
       return ecdh.computeSecret(point);
     } catch {
       return undefined; // not on the curve

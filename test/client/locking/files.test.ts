@@ -30,12 +30,18 @@ function sink() {
   return { stream, bytes: () => Buffer.concat(pieces) };
 }
 
+const FORMS = LENGTHS.flatMap((length) => [
+  [length, "in background", false] as const,
+  [length, "in this thread", true] as const,
+]);
+
 describe("a locked file", () => {
-  it.each(LENGTHS)("is opened again: %i bytes", async (length) => {
+  it.each(FORMS)("is opened again: %i bytes, %s", async (length, _, blocking) => {
     const plain = sample(length);
     const input = folder.write("file", plain);
-    expect(await lockFile(input, undefined, lock)).toEqual({ output: `${input}.age` });
-    expect(await unlockFile(`${input}.age`, folder.path("again"), unlock)).toEqual({ output: folder.path("again") });
+    expect(await lockFile(input, undefined, { ...lock, blocking })).toEqual({ output: `${input}.age` });
+    const again = folder.path("again");
+    expect(await unlockFile(`${input}.age`, again, { ...unlock, blocking })).toEqual({ output: again });
     expect(folder.read("again").equals(plain)).toBe(true);
     expect(folder.read("file").equals(plain)).toBe(true);
     expect(folder.names()).toEqual(["again", "file", "file.age"]);
@@ -175,10 +181,12 @@ describe("what cannot be done leaves everything as it was", () => {
     const names = ["file", "locked.age"];
     await failsWith("ABORTED", lockFile(input, undefined, { ...lock, signal: AbortSignal.abort() }), names);
     for (const run of [lockFile, unlockFile]) {
-      const controller = new AbortController();
-      const onProgress = ({ done }: Progress) => done > 5_000_000 && controller.abort();
-      const options = { ...lock, ...unlock, signal: controller.signal, onProgress };
-      await failsWith("ABORTED", run(run === lockFile ? input : locked, folder.path("out"), options), names);
+      for (const blocking of [false, true]) {
+        const controller = new AbortController();
+        const onProgress = ({ done }: Progress) => done > 5_000_000 && setTimeout(() => controller.abort());
+        const options = { ...lock, ...unlock, blocking, signal: controller.signal, onProgress };
+        await failsWith("ABORTED", run(run === lockFile ? input : locked, folder.path("out"), options), names);
+      }
     }
     const controller = new AbortController();
     const silent = (async function* () {

@@ -41,6 +41,14 @@ describe.each(KINDS)("a storage key, by its %s recipient", (kind) => {
     expect(opened(stanzas)).toEqual(Buffer.from(fileKey));
   });
 
+  it("gives a file key of which a copy outlives it", async () => {
+    const { stanzas, fileKey } = await stanzasFor(recipient);
+    const opened = key.open(stanzas);
+    const copy = opened?.use((bytes) => bytes.slice());
+    opened?.destroy();
+    expect(Buffer.from(copy!)).toEqual(Buffer.from(fileKey));
+  });
+
   it("opens it among stanzas for others, known and unknown", async () => {
     const other = await generateStorageKey();
     const { stanzas, fileKey } = await stanzasFor(encodeTagRecipient(kind, other.publicKey), recipient);
