@@ -148,7 +148,12 @@ export async function campaign(kills: number, seed: number): Promise<Campaign> {
   try {
     for (let kill = 0; kill < kills; kill++) {
       let stop = false;
-      const workers = Array.from({ length: WORKERS }, () => work(() => stop));
+      let failure: unknown;
+      const workers = Array.from({ length: WORKERS }, () =>
+        work(() => stop || failure !== undefined).catch((error) => {
+          failure ??= error;
+        }),
+      );
       await new Promise((resolve) => setTimeout(resolve, random() * LOAD));
       const killsVault = random() < 0.7;
       if (killsVault) {
@@ -162,6 +167,7 @@ export async function campaign(kills: number, seed: number): Promise<Campaign> {
         gate = await begun(startGate());
       }
       await Promise.all(workers);
+      if (failure !== undefined) throw failure;
       if (!killsVault) {
         await thornkey.close();
         thornkey = await connect({ run, patience: 30_000 });
