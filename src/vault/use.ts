@@ -110,7 +110,10 @@ async function count(vault: OpenVault, request: Request, key: StoredKey, use: Us
     // After the use itself, which is about to join the root's queue.
     setImmediate(() => {
       vault.rootQueue
-        .run(request.caller.facts.uid, () => vault.root.root.destroyKey(handle))
+        .run(request.caller.facts.uid, async () => {
+          // Deleted meanwhile, its place may be another's.
+          if (vault.keyring.byId(key.id)?.handle === handle) await vault.root.root.destroyKey(handle);
+        })
         .catch(() => {
           // The root does not answer. The record says that the key is used up, so nobody gets to it.
         });

@@ -129,26 +129,33 @@ export const keyHandlers: Handlers<Names> = {
 
   async "key.delete"(vault, request, { key: name }) {
     const key = await keyFor(vault, request, name, "manage");
-    await vault.state.change(
-      (change) => {
-        const current = currentKey(change, key.idBytes, name);
-        change.remove(key.idBytes);
-        change.journal({
-          kind: "key.deleted",
-          text: `key ${current.name} was destroyed`,
-          key: { id: current.id, name: current.name, generation: current.generation },
-          caller: request.caller.facts,
-        });
-        change.afterwards(() => forget(vault, current.id));
-        remember(change, request, { id: current.id });
-      },
-      { counted: true },
-    );
-    vault.ledger.forget(key.id);
-    vault.rates.forget(key.id);
+    const remove = async () => {
+      await vault.state.change(
+        (change) => {
+          const current = currentKey(change, key.idBytes, name);
+          change.remove(key.idBytes);
+          change.journal({
+            kind: "key.deleted",
+            text: `key ${current.name} was destroyed`,
+            key: { id: current.id, name: current.name, generation: current.generation },
+            caller: request.caller.facts,
+          });
+          change.afterwards(() => forget(vault, current.id));
+          remember(change, request, { id: current.id });
+        },
+        { counted: true },
+      );
+      vault.ledger.forget(key.id);
+      vault.rates.forget(key.id);
+    };
     const { handle } = key;
-    if (handle !== undefined) {
-      await vault.rootQueue.run(request.caller.facts.uid, () => vault.root.root.destroyKey(handle));
+    if (handle === undefined) await remove();
+    else {
+      // In one turn of the root: in between, its place would be free for another's key, which would then be destroyed.
+      await vault.rootQueue.run(request.caller.facts.uid, async () => {
+        await remove();
+        await vault.root.root.destroyKey(handle);
+      });
     }
     return { id: key.id };
   },

@@ -10,7 +10,7 @@ import type { EncryptSpec, SignSpec } from "../material/material.ts";
 import { verifySignature } from "../material/verify.ts";
 import type { StoredKey } from "../records.ts";
 import { mustBeWithin } from "../restrictions.ts";
-import { lacking, mayUse } from "../rights.ts";
+import { lacking, mayUse, noSuchKey } from "../rights.ts";
 import { circumstances, keyFor, keyForUse } from "../use.ts";
 import type { OpenVault, Request } from "../vault.ts";
 import type { Handlers } from "./handler.ts";
@@ -165,7 +165,10 @@ function signed(
   const digest = spec.digested ? data.slice() : sha256(data);
   if (digest.length !== 32) throw new ThornkeyError("USAGE", "a SHA-256 digest is 32 bytes");
   return vault.rootQueue
-    .run(request.caller.facts.uid, () => vault.root.root.sign(handle, digest))
+    .run(request.caller.facts.uid, async () => {
+      mustStillBeIn(vault, key, handle);
+      return vault.root.root.sign(handle, digest);
+    })
     .then((signature) => ({ signature }));
 }
 
@@ -209,7 +212,10 @@ async function agreed(
   using secret =
     handle === undefined
       ? vault.keyring.load(key, ingredient).agree(peer)
-      : await vault.rootQueue.run(request.caller.facts.uid, () => vault.root.root.agree(handle, spkiPoint(peer)));
+      : await vault.rootQueue.run(request.caller.facts.uid, async () => {
+          mustStillBeIn(vault, key, handle);
+          return vault.root.root.agree(handle, spkiPoint(peer));
+        });
   return secret.use((bytes) => bytes.slice());
 }
 
@@ -247,6 +253,15 @@ function encryptSpec(
   { digest, label, aad }: { digest?: Digest | undefined; label?: Uint8Array | undefined; aad?: Uint8Array | undefined },
 ): EncryptSpec {
   return { cipher, ...(digest && { digest }), ...(label && { label }), ...(aad && { aad }) };
+}
+
+/**
+ * While a use waited for the root, the key may have been deleted and its place given to another.
+ *
+ * @throws ThornkeyError `KEY_NOT_FOUND`
+ */
+function mustStillBeIn(vault: OpenVault, key: StoredKey, handle: string): void {
+  if (vault.keyring.byId(key.id)?.handle !== handle) throw noSuchKey(key.label);
 }
 
 /** The lines of a policy that are about checking signatures. */
