@@ -16,7 +16,7 @@ export function lockCommands(): Command[] {
     asking("lock", "encrypt a file so that only this vault opens it")
       .argument("<file>", "'-' for standard input")
       .option("-o, --output <file>", "default: FILE.age; '-' for standard output")
-      .option("--to <recipient>", "age recipients instead of this vault: age1…, age1tag1…, age1tagpq1…", collect)
+      .option("--to <recipient>", "further recipients, besides this vault: age1…, age1tag1…, age1tagpq1…", collect)
       .option("--force", "replace what is there")
       .action(lock),
     asking("unlock", "decrypt a file that was locked to this vault")
@@ -28,10 +28,8 @@ export function lockCommands(): Command[] {
 }
 
 async function lock(input: string, options: LockingOptions): Promise<void> {
-  // With --to nobody has to be asked: anybody can lock for others.
-  const recipients = options.to ?? [
-    encodeTagRecipient("tagpq", await withVault(options, (vault) => vault.storage.publicKey())),
-  ];
+  const own = encodeTagRecipient("tagpq", await withVault(options, (vault) => vault.storage.publicKey()));
+  const recipients = [own, ...(options.to ?? [])];
   await shown(input, options, (rest) => lockFile(input, options.output, { ...rest, recipients }));
 }
 
@@ -41,7 +39,7 @@ async function unlock(input: string, options: LockingOptions): Promise<void> {
   );
 }
 
-type Rest = Pick<Parameters<typeof lockFile>[2], "signal" | "onProgress" | "force">;
+type Rest = Pick<Parameters<typeof lockFile>[2], "signal" | "onProgress" | "force" | "blocking">;
 
 /** Ctrl-C leaves nothing half done behind. */
 async function shown(
@@ -59,6 +57,7 @@ async function shown(
       signal: controller.signal,
       onProgress: ({ done, total }) => line.show(done, total),
       force: options.force ?? false,
+      blocking: true,
     });
     if (output !== "-") show(options, { output }, () => []);
   } finally {
