@@ -79,7 +79,7 @@ export async function openVault(options: VaultOptions): Promise<OpenVault> {
     const header = stored && decodeHeader(stored);
     if (stored === undefined && existsSync(join(folder, FILES.header))) {
       throw new ThornkeyError("STATE_DAMAGED", "the state's database is empty, and a vault was here", {
-        hint: "put back the newest copy of the state, or see what 'thornkey repair' can restore",
+        hint: "put back the newest copy of the state that you trust",
       });
     }
     root = await openRoot(options.root, { state: folder, expected: header?.root.serial, timing: options.timing });
@@ -114,7 +114,7 @@ export function mustNotBeDestroyed(folder: string): void {
   }
   const { time = "some time", reason = "nobody knows why" } = JSON.parse(latch) as { time?: string; reason?: string };
   throw new ThornkeyError("DESTROYED", `this vault was destroyed at ${time}: ${reason}`, {
-    hint: "its keys are gone for ever; 'thornkey repair --enrol-anew' begins a new vault on this hardware",
+    hint: "its keys are gone for ever; for a new vault on this hardware take a new state directory, with roots/ of this one in it",
   });
 }
 

@@ -262,7 +262,7 @@ export function guarded<T>(body: () => T): T {
 
 function houseError(error: unknown): unknown {
   if (error instanceof ThornkeyError || !(error instanceof Error) || !("errcode" in error)) return error;
-  const repair = { hint: "'thornkey repair' says what is lost and restores the rest", cause: error };
+  const repair = { hint: "put back the newest copy of the state that you trust", cause: error };
   switch (Number(error.errcode) & 0xff) {
     case SQLITE.corrupt:
     case SQLITE.notADatabase:

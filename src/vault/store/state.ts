@@ -153,14 +153,14 @@ function mustBeWhole(database: Database, sealing: Sealing, head: Head): void {
       records === head.records
         ? "some records are not those that belong to this state"
         : `the state has ${records} records and should have ${head.records}`,
-      { hint: "'thornkey repair' says what is lost and restores the rest" },
+      { hint: "put back the newest copy of the state that you trust" },
     );
   }
   const last = database.journal.last();
   const fits = last === undefined ? head.journal.sequence === 0 : equal(hashOf(last.line), head.journal.hash);
   if (!fits) {
     throw new ThornkeyError("STATE_DAMAGED", "the journal does not end where this state says it does", {
-      hint: "'thornkey repair' says what is lost and restores the rest",
+      hint: "put back the newest copy of the state that you trust",
     });
   }
 }
@@ -182,7 +182,7 @@ async function mustBeNewest(head: Head, counter: Counter): Promise<void> {
     said > known
       ? `this is an old copy of the state: it knows ${known} of the ${said} changes that the root has counted`
       : `the state counts ${known} changes and the root only ${said}: the root is not the one it was used with`,
-    { hint: "put back the newest copy; 'thornkey repair --accept-rollback' takes this one, and journals it" },
+    { hint: "put back the newest copy of the state" },
   );
 }
 
