@@ -25,6 +25,9 @@ export const HANDLERS: Handlers<OperationName> = {
   ...journalHandlers,
 };
 
+/** A destroyed vault still says that it is, and what happened. */
+const AFTER_DESTRUCTION: ReadonlySet<OperationName> = new Set(["status", "journal.read"]);
+
 const DEVICE_ROLES: ReadonlySet<string> = new Set(["administrator", "auditor", "observer"]);
 
 /**
@@ -35,7 +38,8 @@ export function dispatch(vault: OpenVault, request: Omit<Request, "operation">, 
   if (!isOperation(name)) throw new ThornkeyError("USAGE", "there is no such operation");
   const operation = operationOf(name);
   const checked = check(operation.args, args);
-  if (vault.destroyed || !operation.whenFrozen) mustBeOperational(vault);
+  const survives = vault.destroyed ? AFTER_DESTRUCTION.has(name) : operation.whenFrozen;
+  if (!survives) mustBeOperational(vault);
   const { requestKey } = request;
   if (operation.changes && requestKey !== undefined) {
     const before = vault.state.reply(scopedKey(requestKey, request.caller.facts.uid));
