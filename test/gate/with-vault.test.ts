@@ -51,6 +51,9 @@ async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
 
 const bytesOf = (secret: Secret) => secret.use((bytes) => Buffer.from(bytes));
 
+/** Root makes keys and does not use them unless their policy says so; others may use what they made. */
+const MINE = { allow: [{ who: `uid:${process.getuid?.() ?? 0}`, rights: ["use"] }] } as const;
+
 describe.skipIf(!existsSync(vaultMain))("gate and vault", () => {
   let vault: ChildProcess;
   let gate: ChildProcess;
@@ -80,7 +83,7 @@ describe.skipIf(!existsSync(vaultMain))("gate and vault", () => {
 
   it.each(["resident", "wrapped"] as const)("make a %s key whose signatures OpenSSL believes", async (protection) => {
     const key = thornkey.key(`sign-${protection}`);
-    const info = await thornkey.keys.create({ name: key.name, type: "p256", protection });
+    const info = await thornkey.keys.create({ name: key.name, type: "p256", protection, policy: MINE });
     expect(info.protection).toBe(protection);
     const message = randomBytes(100);
     const signature = await key.sign(message, { format: "der" });
@@ -100,6 +103,7 @@ describe.skipIf(!existsSync(vaultMain))("gate and vault", () => {
       type: "x25519",
       protection: "wrapped",
       fixed: { uses: ["agree"] },
+      policy: MINE,
     });
     const mine = generateKeyPairSync("x25519");
     const secret = await thornkey
@@ -108,7 +112,7 @@ describe.skipIf(!existsSync(vaultMain))("gate and vault", () => {
     const theirs = createPublicKey({ key: Buffer.from(x.publicKey ?? []), format: "der", type: "spki" });
     expect(bytesOf(secret)).toEqual(diffieHellman({ privateKey: mine.privateKey, publicKey: theirs }));
 
-    await thornkey.keys.create({ name: "box", type: "aes256", protection: "wrapped" });
+    await thornkey.keys.create({ name: "box", type: "aes256", protection: "wrapped", policy: MINE });
     const plain = randomBytes(300);
     const box = thornkey.key("box");
     expect(bytesOf(await box.decrypt(await box.encrypt(plain)))).toEqual(plain);
@@ -128,7 +132,7 @@ describe.skipIf(!existsSync(vaultMain))("gate and vault", () => {
   it("come back from being killed with nothing but a delay", async () => {
     const random = thornkey.random(16);
     await end(vault, "SIGKILL");
-    const made = thornkey.keys.create({ name: "after", type: "p256", protection: "wrapped" });
+    const made = thornkey.keys.create({ name: "after", type: "p256", protection: "wrapped", policy: MINE });
     vault = await startVault();
     expect(bytesOf(await random).length).toBe(16);
     expect((await made).name).toContain("after");
