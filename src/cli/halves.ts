@@ -11,8 +11,8 @@ const FLAGS: { readonly [Name in HalfName]: readonly string[] } = {
   gate: ["--max-old-space-size=64", "--max-semi-space-size=2"],
 };
 
-/** node:sqlite is there without a flag from here on. */
-const OLDEST = [22, 13] as const;
+/** ML-KEM with `encapsulate` and `decapsulate` is there from here on, and node:sqlite without a flag. */
+const OLDEST = [24, 7] as const;
 
 /**
  * @returns the arguments of `process.execPath` that start a half: flags, then its program, then `args`

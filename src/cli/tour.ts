@@ -5,8 +5,11 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Command } from "commander";
+import { equal } from "../bytes/bytes.ts";
 import { publicKeyAs, Secret } from "../client/index.ts";
+import { lockBuffer, unlockBuffer, vaultOpener } from "../client/locking/index.ts";
 import { ThornkeyError } from "../errors.ts";
+import { encodeTagRecipient } from "../operations/age-recipients.ts";
 import { checkJournal } from "../operations/journal-check.ts";
 import { whoOf } from "./ask.ts";
 import { mustBeNewEnough } from "./halves.ts";
@@ -112,6 +115,22 @@ const STEPS: readonly (readonly [claim: string, prove: (stage: Stage) => Promise
       const files = filesOn(join(folder, OURS.card));
       must(files.length > 0 && !files.some((bytes) => bytes.includes(seed)), "it lies on the card in clear");
       return `it signs; its private part is in none of the ${files.length} files on the card`;
+    },
+  ],
+  [
+    "A file is locked, for this vault alone",
+    async ({ board }) => {
+      const locked = await lockBuffer(MESSAGE, [encodeTagRecipient("tagpq", await board.vault.storage.publicKey())]);
+      must(!Buffer.from(locked).includes(Buffer.from(MESSAGE.subarray(0, 16))), "it lies in the locked file in clear");
+      using opened = await unlockBuffer(locked, vaultOpener(board.vault.storage));
+      must(
+        opened.use((bytes) => equal(bytes, MESSAGE)),
+        "another file came out",
+      );
+      const changed = locked.with(-1, (locked.at(-1) ?? 0) ^ 1);
+      const refusal = await failureOf(unlockBuffer(changed, vaultOpener(board.vault.storage)));
+      must(refusal?.code === "MALFORMED", "one changed bit was not noticed");
+      return `an age file of ${locked.length} bytes, opened again; with one bit changed: ${refusal.code}`;
     },
   ],
   [

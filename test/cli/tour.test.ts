@@ -11,7 +11,7 @@ it("thornkey tour proves its steps, ends with success, and leaves nothing", { ti
   expect(stderr).toContain("protects nothing itself");
   expect(status, stderr).toBe(0);
   const steps = JSON.parse(stdout);
-  expect(steps).toHaveLength(9);
+  expect(steps).toHaveLength(10);
   expect(JSON.stringify(steps)).toMatch(/NOT_BOUND.*ROLLED_BACK.*FROZEN.*signed up to.*DESTROYED/);
   expect(leftovers().filter((name) => !before.includes(name))).toEqual([]);
 });

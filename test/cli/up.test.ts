@@ -74,8 +74,8 @@ it("hands the arguments of a half on to it, and its status back", () => {
 });
 
 it("says of an old Node that it is too old", () => {
-  for (const version of ["20.19.0", "22.12.0"]) {
+  for (const version of ["20.19.0", "22.13.0", "24.6.0"]) {
     expect(() => mustBeNewEnough(version)).toThrowError(expect.objectContaining({ code: "NOT_SUPPORTED" }));
   }
-  for (const version of ["22.13.0", "24.0.0"]) expect(() => mustBeNewEnough(version)).not.toThrow();
+  for (const version of ["24.7.0", "24.21.0", "26.0.0"]) expect(() => mustBeNewEnough(version)).not.toThrow();
 });

@@ -2,17 +2,11 @@
  * Wraps a file key for one recipient (C2SP, age specification, "Native recipient types"), natively: what JavaScript would
  * do takes a small device longer to load than a file to lock.
  */
-import {
-  createCipheriv,
-  createECDH,
-  createPublicKey,
-  diffieHellman,
-  encapsulate,
-  generateKeyPairSync,
-  hkdfSync,
-} from "node:crypto";
+import * as crypto from "node:crypto";
+import { createCipheriv, createECDH, createPublicKey, diffieHellman, generateKeyPairSync, hkdfSync } from "node:crypto";
 import { bech32 } from "@scure/base";
 import { concat } from "../../bytes/bytes.ts";
+import { ThornkeyError } from "../../errors.ts";
 import { decodeTagRecipient, stanzaTag, TAG_KINDS, type TagRecipient } from "../../operations/age-recipients.ts";
 import { hybridSharedSecret, p256SharedSecret, sealMessage } from "../../operations/hpke.ts";
 import { encodeUnpadded, type Stanza } from "./header.ts";
@@ -58,6 +52,12 @@ function wrapForX25519(recipient: Uint8Array): Wrap {
 function wrapForTag(recipient: TagRecipient): Wrap {
   const { stanza, info, kem } = TAG_KINDS[recipient.kind];
   const { p256 } = recipient;
+  // Looked up here, so that an older Node loads the rest and says what is wrong.
+  if (recipient.kind === "tagpq" && crypto.encapsulate === undefined) {
+    throw new ThornkeyError("NOT_SUPPORTED", `Node.js ${process.versions.node} has no ML-KEM`, {
+      hint: "Node.js 24.7 or newer is needed; in a checkout 'npm start -- lock …' brings its own",
+    });
+  }
   const mlkem =
     recipient.kind === "tag"
       ? undefined
@@ -66,7 +66,7 @@ function wrapForTag(recipient: TagRecipient): Wrap {
     const ephemeral = createECDH("prime256v1");
     const point = new Uint8Array(ephemeral.generateKeys());
     const x = ephemeral.computeSecret(p256);
-    const quantum = mlkem && encapsulate(mlkem);
+    const quantum = mlkem && crypto.encapsulate(mlkem);
     const encapsulated = quantum === undefined ? point : concat(quantum.ciphertext, point);
     using shared =
       quantum === undefined ? p256SharedSecret(x, point, p256) : hybridSharedSecret(quantum.sharedKey, x, point, p256);

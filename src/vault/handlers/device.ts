@@ -201,7 +201,7 @@ export const deviceHandlers: Handlers<Names> = {
 /** Keys whose uses are among the figures; more would be no help to a monitor. */
 const FIGURES_OF_KEYS = 500;
 
-/** Who manages a key confirms its uses, except his own program's. */
+/** Who manages a key confirms its uses. */
 async function mayConfirm(vault: OpenVault, request: Request, keyId: string): Promise<boolean> {
   const key = vault.keyring.byId(keyId);
   if (key === undefined) return false;

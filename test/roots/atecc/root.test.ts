@@ -5,12 +5,12 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { p256Spki } from "../../../src/bytes/der.ts";
 import { Secret } from "../../../src/bytes/secret.ts";
-import { startRelay } from "../../../src/cli/relay.ts";
 import { openChip } from "../../../src/roots/atecc/chip.ts";
 import { type EmulatedChip, startEmulatedChip } from "../../../src/roots/atecc/emulated.ts";
 import { provision } from "../../../src/roots/atecc/provision.ts";
 import { openAteccRoot } from "../../../src/roots/atecc/root.ts";
 import type { Root } from "../../../src/roots/root.ts";
+import { startRelay } from "./relay.ts";
 
 const TRANSPORT = new Uint8Array(32).map((_, index) => index * 7 + 1);
 const transport = () => new Secret(TRANSPORT.slice());
