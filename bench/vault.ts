@@ -28,7 +28,9 @@ async function startVault(folder: string): Promise<Vault> {
   const child = spawn(
     process.execPath,
     [
-      ...["--disable-sigusr1", MAIN, "--state", join(folder, "state"), "--run", run],
+      // As `up` starts it.
+      ...["--disable-sigusr1", "--max-old-space-size=256", "--max-semi-space-size=2"],
+      ...[MAIN, "--state", join(folder, "state"), "--run", run],
       ...["--root", `emulated:${join(folder, "chip.memory")}`],
     ],
     { stdio: ["ignore", "pipe", "inherit"] },

