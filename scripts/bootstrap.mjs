@@ -25,6 +25,8 @@ const PEERS = [
   { needs: "python3", from: "python3" },
   { needs: "openssl", from: "openssl" },
   { needs: "age", from: "age" },
+  { needs: "ssh-keygen", from: "openssh-client" },
+  { needs: "/usr/sbin/sshd", from: "openssh-server" },
 ];
 
 installPackages();

@@ -36,6 +36,8 @@ export async function startGate(options: {
   try {
     const { serveHttp } = await import("./http/front.ts");
     fronts.push(await serveHttp(join(options.run, "api.sock"), link, callers, options.version));
+    const { serveSshAgent } = await import("./ssh-agent/front.ts");
+    fronts.push(await serveSshAgent(join(options.run, "ssh-agent.sock"), link, callers));
   } catch (error) {
     await close();
     throw error;

@@ -96,6 +96,7 @@ const NEW_KEY = {
   name: newName,
   fixed: optional(FIXED_POLICY),
   policy: optional(POLICY),
+  notes: optional(bytes(0, MAXIMUM_NOTES, { about: "what a front keeps with it" })),
   ingredient,
 } as const;
 

@@ -40,6 +40,7 @@ export interface WantedKey {
   readonly name: string;
   readonly fixed?: FixedPolicy | undefined;
   readonly policy?: Policy | undefined;
+  readonly notes?: Uint8Array | undefined;
   readonly ingredient?: Uint8Array | undefined;
 }
 
@@ -219,7 +220,7 @@ function policyAtCreation(request: Request, policy: Policy | undefined): Policy 
 function recordFor(
   vault: OpenVault,
   request: Request,
-  { fixed = {}, policy }: WantedKey,
+  { fixed = {}, policy, notes }: WantedKey,
   type: KeyType,
   place: Place,
 ): KeyRecord {
@@ -233,6 +234,7 @@ function recordFor(
     fixed,
     policy: policyAtCreation(request, policy),
     root: vault.root.serial,
+    ...(notes && { notes }),
   };
 }
 

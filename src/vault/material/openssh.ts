@@ -9,6 +9,11 @@ import { type CurveType, ecPrivateKeyOf, pointPrivateKeyOf, rsaPrivateKeyOf } fr
 
 const MAGIC = new TextEncoder().encode("openssh-key-v1\0");
 
+/** @returns whether it begins as one, without any armor */
+export function isOpenSsh(bytes: Uint8Array): boolean {
+  return bytes.length > MAGIC.length && equal(bytes.subarray(0, MAGIC.length), MAGIC);
+}
+
 /** @throws ThornkeyError `MALFORMED`, `NOT_SUPPORTED` */
 export function readOpenSsh(bytes: Uint8Array): ForeignKey {
   const outer = new Reader(bytes);

@@ -11,7 +11,7 @@ import { plain } from "./engine.ts";
 import { isJwk, type Jwk, readJwk } from "./jwk.ts";
 import { SYMMETRIC_BYTES } from "./load.ts";
 import type { NewMaterial } from "./material.ts";
-import { readOpenSsh } from "./openssh.ts";
+import { isOpenSsh, readOpenSsh } from "./openssh.ts";
 import { DECRYPT_FIRST, findPemBlock, isPem } from "./pem.ts";
 import {
   ecPrivateKeyOf,
@@ -101,6 +101,7 @@ function symmetric(type: KeyType, key: Uint8Array): NewMaterial {
 }
 
 function foreignKey(bytes: Uint8Array): ForeignKey {
+  if (isOpenSsh(bytes)) return readOpenSsh(bytes);
   if (!isPem(bytes)) return { der: new Uint8Array(bytes) }; // not slice: of a Buffer that would be a view
   const { label, der } = findPemBlock(bytes, "PRIVATE KEY");
   if (label === "ENCRYPTED PRIVATE KEY") throw encrypted();

@@ -1,0 +1,2 @@
+/** What policies and notes call this front. */
+export const FRONT = "ssh-agent";
