@@ -242,7 +242,8 @@ export function createFrameReader(maximum = MAXIMUM_FRAME): FrameReader {
         position = end;
       }
       pending.fill(0);
-      pending = bytes.slice(position);
+      // Not slice: of a Buffer that would be a view, and whoever gave us the chunk zeroes it.
+      pending = new Uint8Array(bytes.subarray(position));
     },
   };
 }

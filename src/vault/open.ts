@@ -30,6 +30,7 @@ import {
 } from "./header.ts";
 import { createKeyring } from "./keyring.ts";
 import { createRandom } from "./random.ts";
+import { createRefusals } from "./refusals.ts";
 import { createRateLimiter } from "./restrictions.ts";
 import type { Authority } from "./rights.ts";
 import { type OpenRoot, openRoot } from "./root-spec.ts";
@@ -185,6 +186,7 @@ async function assemble(
     }),
     ledger: createUseLedger(database),
     rates: createRateLimiter(),
+    refusals: createRefusals(state),
     confirmations: createConfirmations((use) => {
       const text = `a use of key ${use.keyName} waits for confirmation (${use.operation}, number ${use.id})`;
       state
@@ -240,6 +242,7 @@ async function assemble(
       vault.random.close();
       vault.keyring.close();
       if (!vault.destroyed) {
+        await vault.refusals.close();
         await signJournal(vault).catch(() => {});
         vault.ledger.close();
       }

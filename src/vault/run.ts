@@ -120,7 +120,13 @@ export async function runVault(options: RunOptions): Promise<void> {
 function handle(vault: OpenVault, incoming: Incoming): unknown {
   const { caller, operation, args, requestKey } = incoming;
   const name = isOperation(operation) ? operation : "unknown";
-  const note = (failed: boolean) => vault.ledger.noteOperation(name, failed);
+  const done = () => vault.ledger.noteOperation(name, false);
+  const failed = (error: unknown) => {
+    vault.ledger.noteOperation(name, true);
+    if (error instanceof ThornkeyError && name !== "unknown" && !vault.destroyed) {
+      vault.refusals.note(caller.facts, name, args, error);
+    }
+  };
   try {
     const result = dispatch(
       vault,
@@ -136,21 +142,21 @@ function handle(vault: OpenVault, incoming: Incoming): unknown {
       args,
     );
     if (!(result instanceof Promise)) {
-      note(false);
+      done();
       return result;
     }
     return result.then(
       (value) => {
-        note(false);
+        done();
         return value;
       },
       (error) => {
-        note(true);
+        failed(error);
         throw error;
       },
     );
   } catch (error) {
-    note(true);
+    failed(error);
     throw error;
   }
 }

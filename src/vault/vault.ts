@@ -11,6 +11,7 @@ import type { Header } from "./header.ts";
 import type { Entry } from "./journal.ts";
 import type { Keyring } from "./keyring.ts";
 import type { Random } from "./random.ts";
+import type { Refusals } from "./refusals.ts";
 import type { RateLimiter } from "./restrictions.ts";
 import type { Authority, Caller } from "./rights.ts";
 import type { OpenRoot } from "./root-spec.ts";
@@ -30,6 +31,7 @@ export interface OpenVault {
   readonly random: Random;
   readonly ledger: UseLedger;
   readonly rates: RateLimiter;
+  readonly refusals: Refusals;
   readonly confirmations: Confirmations;
   readonly host: readonly HostComponent[];
   readonly boot: string;

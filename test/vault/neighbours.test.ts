@@ -29,6 +29,24 @@ async function annsKey(fixed: FixedPolicy = {}, policy: Policy = {}, type = "p25
   return key.name;
 }
 
+interface Line {
+  readonly kind: string;
+  readonly text: string;
+  readonly sequence: number;
+  readonly key?: { readonly name: string };
+}
+
+/** Every line somebody may see. */
+async function journalFor(person: Person): Promise<Line[]> {
+  const all: Line[] = [];
+  for (let after = 0; ; ) {
+    const { lines, more } = await person.ask("journal.read", { after, limit: 1000 });
+    all.push(...lines.map((line) => JSON.parse(line) as Line));
+    after = all.at(-1)?.sequence ?? after;
+    if (!more || lines.length === 0) return all;
+  }
+}
+
 describe("a neighbour", () => {
   it.each<[OperationName, (key: string) => unknown]>([
     ["key.show", (key) => ({ key })],
@@ -96,6 +114,28 @@ describe("a neighbour", () => {
     ["bind.status", {}],
   ])("may not %s", async (operation, args) => {
     expect(await people().eve.codeOf(operation, args as never)).toBe("NOT_PERMITTED");
+  });
+});
+
+describe("a refusal", () => {
+  it("is in the journal once, for the owner of the key and for auditors", async () => {
+    const { ann, ben, eve } = people();
+    const name = await annsKey({}, { allow: [{ who: "uid:1001", rights: ["observe"] }] });
+    for (let time = 0; time < 20; time++) expect(await ben.codeOf("sign", { key: name, data })).toBe("NOT_PERMITTED");
+    expect(await eve.codeOf("sign", { key: name, data })).toBe("KEY_NOT_FOUND");
+    expect(await eve.codeOf("sign", { key: "nothing-like-it", data })).toBe("KEY_NOT_FOUND");
+    expect(await eve.codeOf("freeze", {})).toBe("NOT_PERMITTED");
+    const refusals = async (person: Person) =>
+      (await journalFor(person)).filter(
+        ({ kind, text }) => kind === "refused" && (text.includes(name) || text.includes("freeze")),
+      );
+    const seen = (lines: Awaited<ReturnType<typeof refusals>>) => lines.map(({ text }) => text).sort();
+    // They are written after the answer has left.
+    await expect
+      .poll(async () => seen(await refusals(ann)), { timeout: 30_000 })
+      .toEqual([`uid 1001 was refused 'sign' on key ${name}`, `uid 1002 was refused 'sign' on key ${name}`]);
+    expect(seen(await refusals(vault.root))).toContain("uid 1002 was refused 'freeze'");
+    expect(await refusals(eve)).toEqual([]);
   });
 });
 
@@ -299,8 +339,8 @@ describe("what can be changed of a key", () => {
     const { ann } = people();
     const name = await annsKey({}, { recordUses: true });
     await ann.ask("sign", { key: name, data });
-    const { lines } = await ann.ask("journal.read", { limit: 1000 });
-    expect(lines.filter((line) => line.includes('"key.used"') && line.includes(`"${name}"`))).toHaveLength(1);
+    const lines = await journalFor(ann);
+    expect(lines.filter(({ kind, key }) => kind === "key.used" && key?.name === name)).toHaveLength(1);
   });
 });
 
