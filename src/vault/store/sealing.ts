@@ -1,9 +1,9 @@
 import {
   createCipheriv,
   createDecipheriv,
-  createHash,
   createHmac,
   createSecretKey,
+  hash,
   hkdfSync,
   type KeyObject,
   randomFillSync,
@@ -28,7 +28,11 @@ export interface Sealing {
   open(place: Uint8Array, sealed: Uint8Array): Uint8Array;
   /** A name as it stands in the index: the same name gives the same 32 bytes, and nobody can tell the name. */
   nameTag(name: string): Uint8Array;
-  /** 32 bytes that stand for one row in the sum over all rows. */
+  /**
+   * 32 bytes that stand for one row in the sum over all rows.
+   *
+   * @param sealed its sealed form, or the last {@link SEAL_END_BYTES} of it
+   */
   rowTag(id: Uint8Array, generation: number, sealed: Uint8Array): Uint8Array;
   /** HMAC-SHA-256 of what is stored in clear. */
   mac(bytes: Uint8Array): Uint8Array;
@@ -39,6 +43,8 @@ export interface Sealing {
 const VERSION = 1;
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
+/** How much of the end of a sealed form stands for all of it: its tag. */
+export const SEAL_END_BYTES = TAG_BYTES;
 const OVERHEAD = 1 + NONCE_BYTES + TAG_BYTES;
 
 /** @param master 32 bytes; stays the caller's */
@@ -68,7 +74,7 @@ export function sealingUnder(master: Secret): Sealing {
         input.set(id.subarray(0, 16), 32);
         new DataView(input.buffer).setBigUint64(48, BigInt(generation));
         input.set(sealed.subarray(sealed.length - TAG_BYTES), 56);
-        const tag = createHash("sha256").update(input).digest();
+        const tag = hash("sha256", input, "buffer");
         input.fill(0);
         return tag;
       }),

@@ -142,8 +142,8 @@ export function readHead(database: Database, sealing: Sealing): Head {
 function mustBeWhole(database: Database, sealing: Sealing, head: Head): void {
   let records = 0;
   const sum = new Uint8Array(32);
-  for (const { id, generation, sealed } of database.records.all()) {
-    const tag = sealing.rowTag(id, generation, sealed);
+  for (const { id, generation, end } of database.records.ends()) {
+    const tag = sealing.rowTag(id, generation, end);
     for (let i = 0; i < 32; i++) sum[i] = (sum[i] ?? 0) ^ (tag[i] ?? 0);
     records++;
   }
