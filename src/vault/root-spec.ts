@@ -8,7 +8,7 @@ import { toHex } from "../bytes/bytes.ts";
 import { ThornkeyError } from "../errors.ts";
 import { type Chip, openChip } from "../roots/atecc/chip.ts";
 import { readConfig } from "../roots/atecc/conversations.ts";
-import { startEmulatedChip } from "../roots/atecc/emulated.ts";
+import { launchEmulatedChip } from "../roots/atecc/emulated.ts";
 import { type ChipLocation, parseChipLocation } from "../roots/atecc/location.ts";
 import { provision, provisioningStage } from "../roots/atecc/provision.ts";
 import { rootOn } from "../roots/atecc/root.ts";
@@ -52,18 +52,18 @@ export async function openRoot(specification: string, options: RootOptions): Pro
 const KINDS = { emulated, atecc } as const;
 
 async function emulated(specification: string, memory: string, options: RootOptions): Promise<OpenRoot> {
-  const emulator = await startEmulatedChip(memory, { timing: options.timing ?? "none" });
+  const { location, ready } = launchEmulatedChip(memory, { timing: options.timing ?? "none" });
   try {
-    const opened = await onChip(specification, emulator.location, options, true);
+    const opened = await onChip(specification, location, options, true, ready);
     return {
       ...opened,
       async close() {
         await opened.close();
-        await emulator.close();
+        await (await ready).close();
       },
     };
   } catch (error) {
-    await emulator.close();
+    await ready.then((emulator) => emulator.close()).catch(() => {}); // it did not start, which is what failed
     throw error;
   }
 }
@@ -77,8 +77,9 @@ async function onChip(
   location: ChipLocation,
   options: RootOptions,
   isEmulated: boolean,
+  there?: Promise<unknown>,
 ): Promise<OpenRoot> {
-  const chip = await openChip(location);
+  const chip = await openChip(location, there);
   try {
     const serial = toHex(chip.serial);
     if (options.expected !== undefined && options.expected !== serial) {

@@ -54,10 +54,19 @@ export interface DeviceLink {
 /**
  * Opens a chip and reads who it is.
  *
+ * @param there what to wait for before the chip is spoken to; its thread starts meanwhile
  * @throws ThornkeyError `ROOT_UNAVAILABLE` when there is none, `NOT_SUPPORTED` when it is something else
  */
-export function openChip(location: ChipLocation): Promise<Chip> {
-  return chipOver(new Owner(location), location);
+export async function openChip(location: ChipLocation, there: Promise<unknown> = Promise.resolve()): Promise<Chip> {
+  const owner = new Owner(location);
+  owner.start();
+  try {
+    await there;
+  } catch (error) {
+    await owner.close();
+    throw error;
+  }
+  return chipOver(owner, location);
 }
 
 /** The same over any link, which it closes when the chip cannot be opened. */

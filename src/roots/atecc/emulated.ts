@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
-import { rmSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtempSync, rmSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -22,15 +22,41 @@ export interface EmulatorOptions {
   readonly timing?: "none" | "typical" | "maximum";
 }
 
+/** An emulated chip that is being started. */
+export interface StartingChip {
+  /** Where it will be. */
+  readonly location: ChipLocation;
+  /** Fails with ThornkeyError `ROOT_UNAVAILABLE` when it does not start; the emulator's own words are in the message. */
+  readonly ready: Promise<EmulatedChip>;
+}
+
 /**
  * Starts an emulated chip. It ends with this process, however this process ends.
  *
  * @param memory the file that is the chip's EEPROM; made when it does not exist
- * @throws ThornkeyError `ROOT_UNAVAILABLE` when it does not start; the emulator's own words are in the message
+ * @throws ThornkeyError `ROOT_UNAVAILABLE`
  */
-export async function startEmulatedChip(memory: string, options: EmulatorOptions = {}): Promise<EmulatedChip> {
-  const folder = await mkdtemp(join(tmpdir(), "thornkey-"));
-  const socket = join(folder, "chip.sock");
+export function startEmulatedChip(memory: string, options: EmulatorOptions = {}): Promise<EmulatedChip> {
+  return launchEmulatedChip(memory, options).ready;
+}
+
+/** The same without waiting for it. Whoever launches it must look at `ready`. */
+export function launchEmulatedChip(memory: string, options: EmulatorOptions = {}): StartingChip {
+  const folder = mkdtempSync(join(tmpdir(), "thornkey-"));
+  const location: ChipLocation = {
+    bus: { kind: "socket", path: join(folder, SOCKET) },
+    address: DEFAULT_ADDRESS,
+  };
+  return { location, ready: launched(folder, location, memory, options) };
+}
+
+async function launched(
+  folder: string,
+  location: ChipLocation,
+  memory: string,
+  options: EmulatorOptions,
+): Promise<EmulatedChip> {
+  const socket = join(folder, SOCKET);
   const extension = import.meta.url.slice(-3);
   const program = fileURLToPath(new URL(`../../emulators/atecc508a/main${extension}`, import.meta.url));
   const child = spawn(
@@ -75,8 +101,10 @@ export async function startEmulatedChip(memory: string, options: EmulatorOptions
   }
   child.unref();
   for (const stream of [child.stdin, child.stdout, child.stderr]) (stream as unknown as { unref(): void }).unref();
-  return { location: { bus: { kind: "socket", path: socket }, address: DEFAULT_ADDRESS }, pid: child.pid, close };
+  return { location, pid: child.pid, close };
 }
+
+const SOCKET = "chip.sock";
 
 /** Milliseconds an emulator may take to start, and to end. */
 const STARTING = 30_000;

@@ -65,7 +65,18 @@ export class Owner implements DeviceLink {
     clearTimeout(limit);
   }
 
+  /** Starts the thread before there is anything to do: it takes a while to be there. */
+  start(): void {
+    this.#thread().unref();
+  }
+
   #post(message: ToOwner): void {
+    const worker = this.#thread();
+    worker.ref();
+    worker.postMessage(message);
+  }
+
+  #thread(): Worker {
     if (this.#worker === undefined) {
       const worker = new Worker(new URL(`./owner${import.meta.url.slice(-3)}`, import.meta.url), {
         workerData: this.#location,
@@ -78,8 +89,7 @@ export class Owner implements DeviceLink {
       for (let holder = 0; holder < this.#holders; holder++) worker.postMessage({ kind: "hold" } satisfies ToOwner);
       this.#worker = worker;
     }
-    this.#worker.ref();
-    this.#worker.postMessage(message);
+    return this.#worker;
   }
 
   #answered(answer: FromOwner): void {
