@@ -16,7 +16,7 @@ export type Right = (typeof RIGHTS)[number];
 const time = (about: string) => integer(0, 253_402_300_799, about);
 const MANY = 1e12;
 
-export const ALGORITHMS = [...SIGNATURE_ALGORITHMS, ...CIPHERS, "ecdh", "hkdf", "hmac"] as const;
+export const ALGORITHMS = [...SIGNATURE_ALGORITHMS, ...CIPHERS, "ecdh", "hkdf", "hmac", "bip32"] as const;
 export type Algorithm = (typeof ALGORITHMS)[number];
 export const DIGEST_NAMES = Object.keys(DIGESTS) as (keyof typeof DIGESTS)[];
 

@@ -12,6 +12,8 @@ import { journalHandlers } from "./handlers/journal.ts";
 import { keyHandlers } from "./handlers/keys.ts";
 import { storageHandlers } from "./handlers/storage.ts";
 import { useHandlers } from "./handlers/uses.ts";
+import { walletShareHandlers } from "./handlers/wallet-shares.ts";
+import { walletHandlers } from "./handlers/wallets.ts";
 import { type DeviceRole, hasRole } from "./rights.ts";
 import { mustBeOperational } from "./use.ts";
 import type { OpenVault, Request } from "./vault.ts";
@@ -23,6 +25,8 @@ export const HANDLERS: Handlers<OperationName> = {
   ...deviceHandlers,
   ...bindingHandlers,
   ...journalHandlers,
+  ...walletHandlers,
+  ...walletShareHandlers,
 };
 
 /** A destroyed vault still says that it is, and what happened. */
@@ -52,6 +56,7 @@ export function dispatch(vault: OpenVault, request: Omit<Request, "operation">, 
       return request.signal;
     },
     subscribe: request.subscribe,
+    onGone: request.onGone,
     requestKey: requestKey && scopedKey(requestKey, request.caller.facts.uid),
   };
   const handler = HANDLERS[name] as unknown as Handler<"status">;

@@ -38,6 +38,8 @@ import { sealingUnder } from "./store/sealing.ts";
 import { initialise, KIND, openState } from "./store/state.ts";
 import { createUseLedger } from "./use-ledger.ts";
 import type { OpenVault } from "./vault.ts";
+import { createWalletSessions } from "./wallets/sessions.ts";
+import { createWalletIndex } from "./wallets/wallet-index.ts";
 
 export interface VaultOptions {
   /** Directory of the state. */
@@ -195,6 +197,8 @@ async function assemble(
           // The one who asked hears of the disk's trouble when his use is to be counted.
         });
     }, now),
+    wallets: createWalletIndex(state),
+    walletSessions: createWalletSessions(),
     host,
     boot,
     started: now(),
@@ -238,6 +242,7 @@ async function assemble(
     async close() {
       clearInterval(signer);
       vault.random.close();
+      vault.walletSessions.end();
       vault.keyring.close();
       if (!vault.destroyed) {
         await signJournal(vault).catch(() => {});
