@@ -261,9 +261,9 @@ export class Zymkey implements AsyncDisposable {
     raise: boolean,
   ): Promise<boolean> {
     const { data, spec } = sent(key.type, signable);
-    const valid = foreign
-      ? verifyWith(key, signable, signature)
-      : await (await this.#vault()).key(await this.#slots.key(slot)).verify(data, signature, spec);
+    const check = async () => (await this.#vault()).key(await this.#slots.key(slot)).verify(data, signature, spec);
+    const plausible = signature.length <= LONGEST_SIGNATURE;
+    const valid = plausible && (foreign ? verifyWith(key, signable, signature) : await check());
     if (!valid && raise) throw new VerificationError("the signature does not fit");
     return valid;
   }
@@ -713,6 +713,8 @@ const PERIMETER = "perimeter";
 const THERMOMETER = "thermometer";
 const BATTERY = "battery";
 
+/** Bytes; nothing longer is a signature of any key. */
+const LONGEST_SIGNATURE = 1024;
 const UINT32 = 0xffff_ffff;
 /** Bytes that are answered at once. */
 const MOST_RANDOM = 1 << 26;

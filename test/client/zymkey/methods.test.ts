@@ -14,7 +14,7 @@ const tests = globSync("*.test.ts", { cwd: import.meta.dirname })
 
 /** The parameters of a method as its implementation has them; one with a default is optional. */
 function parametersOf(name: string): string {
-  const implementation = new RegExp(`^  (?:async )?${name}\\(([^{}]*?)\\): [^;{]*?\\{$`, "m").exec(source)?.[1] ?? "?";
+  const implementation = new RegExp(`^  (?:async )?${name}\\(([^{};]*?)\\): [^;{]*?\\{$`, "m").exec(source)?.[1] ?? "?";
   // Types may hold commas.
   const plain = implementation.replaceAll(/<[^<>]*>/g, "").replaceAll(/\n/g, " ");
   return plain
