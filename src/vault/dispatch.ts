@@ -12,8 +12,7 @@ import { journalHandlers } from "./handlers/journal.ts";
 import { keyHandlers } from "./handlers/keys.ts";
 import { storageHandlers } from "./handlers/storage.ts";
 import { useHandlers } from "./handlers/uses.ts";
-import { walletShareHandlers } from "./handlers/wallet-shares.ts";
-import { walletHandlers } from "./handlers/wallets.ts";
+import { walletHandlers } from "./handlers/wallet-operations.ts";
 import { type DeviceRole, hasRole } from "./rights.ts";
 import { mustBeOperational } from "./use.ts";
 import type { OpenVault, Request } from "./vault.ts";
@@ -26,7 +25,6 @@ export const HANDLERS: Handlers<OperationName> = {
   ...bindingHandlers,
   ...journalHandlers,
   ...walletHandlers,
-  ...walletShareHandlers,
 };
 
 /** A destroyed vault still says that it is, and what happened. */

@@ -1,7 +1,5 @@
 /** Messages, digests and signatures in the forms of the Zymkey API. */
 import { createHash, createPublicKey, verify } from "node:crypto";
-import { p256 } from "@noble/curves/nist.js";
-import { secp256k1 } from "@noble/curves/secp256k1.js";
 import { equal } from "../../bytes/bytes.ts";
 import { ThornkeyError } from "../../errors.ts";
 import { DIGESTS, type Digest, factsOf, type KeyType } from "../../operations/key-types.ts";
@@ -98,7 +96,15 @@ export function sent(type: KeyType, { data, digest, message }: Signable) {
   return message === undefined ? { data, spec: { digest, digested: true } } : { data: message, spec: { digest } };
 }
 
-const CURVES: { readonly [Type in KeyType]?: typeof p256 | typeof secp256k1 } = { p256, secp256k1 };
+/** Loaded when they are needed: that takes longer than all the rest of this API. */
+const CURVES = {
+  p256: async () => (await import("@noble/curves/nist.js")).p256,
+  secp256k1: async () => (await import("@noble/curves/secp256k1.js")).secp256k1,
+} as const;
+
+async function curveOf(type: KeyType) {
+  return type === "p256" || type === "secp256k1" ? CURVES[type]() : undefined;
+}
 
 /**
  * Which of the public keys that an ECDSA signature fits is the signer's (SEC 1, 4.1.6): the parity of R's y, and 2 more
@@ -107,8 +113,8 @@ const CURVES: { readonly [Type in KeyType]?: typeof p256 | typeof secp256k1 } = 
  * @param signature r then s
  * @throws ThornkeyError `USAGE` for a key that has none; `FAILED` when the signature is not of this key
  */
-export function recoveryIdOf(key: PublicKey, digest: Uint8Array, signature: Uint8Array): number {
-  const curve = CURVES[key.type];
+export async function recoveryIdOf(key: PublicKey, digest: Uint8Array, signature: Uint8Array): Promise<number> {
+  const curve = await curveOf(key.type);
   if (curve === undefined) throw new ThornkeyError("USAGE", `signatures of ${key.type} have no recovery id`);
   const point = pointIn(key);
   const parsed = curve.Signature.fromBytes(signature, "compact");
@@ -124,8 +130,12 @@ export function recoveryIdOf(key: PublicKey, digest: Uint8Array, signature: Uint
 }
 
 /** Checks a signature with a public key that is not the vault's. @returns false for whatever is wrong with it */
-export function verifyWith({ type, spki }: PublicKey, signable: Signable, signature: Uint8Array): boolean {
-  const curve = CURVES[type];
+export async function verifyWith(
+  { type, spki }: PublicKey,
+  signable: Signable,
+  signature: Uint8Array,
+): Promise<boolean> {
+  const curve = await curveOf(type);
   if (curve !== undefined) {
     if (signature.length !== 64) return false;
     const point = new Uint8Array([4, ...pointIn({ type, spki })]);

@@ -221,7 +221,7 @@ export class Zymkey implements AsyncDisposable {
     const { data, spec } = sent(key.type, signable);
     const vault = await this.#vault();
     const signature = await vault.key(await this.#slots.key(slot)).sign(data, spec);
-    return withId ? [signature, recoveryIdOf(key, signable.data, signature)] : signature;
+    return withId ? [signature, await recoveryIdOf(key, signable.data, signature)] : signature;
   }
 
   /** @throws VerificationError; with `raise_exception` false the answer is false then */
@@ -263,7 +263,7 @@ export class Zymkey implements AsyncDisposable {
     const { data, spec } = sent(key.type, signable);
     const check = async () => (await this.#vault()).key(await this.#slots.key(slot)).verify(data, signature, spec);
     const plausible = signature.length <= LONGEST_SIGNATURE;
-    const valid = plausible && (foreign ? verifyWith(key, signable, signature) : await check());
+    const valid = plausible && (await (foreign ? verifyWith(key, signable, signature) : check()));
     if (!valid && raise) throw new VerificationError("the signature does not fit");
     return valid;
   }

@@ -28,7 +28,7 @@ import { mayCreate, rightsOn } from "../rights.ts";
 import { type Change, isKey, KIND, type Kind, newId } from "../store/state.ts";
 import { keyFor } from "../use.ts";
 import type { OpenVault, Request } from "../vault.ts";
-import { isWalletKey } from "../wallets/stored-node.ts";
+import { isWalletKey } from "../wallets/wallet-key.ts";
 import type { Handlers } from "./handler.ts";
 
 type Names = Extract<

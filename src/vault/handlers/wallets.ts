@@ -15,7 +15,8 @@ import { mnemonicOf } from "../wallets/mnemonic.ts";
 import { destroyNode, type WalletCurve, type WalletNode, type WalletVariant } from "../wallets/node.ts";
 import { formatPath, parsePath } from "../wallets/path.ts";
 import { type SeedSpec, seedFromEntropy, seedFromMnemonic } from "../wallets/seed.ts";
-import { isHardened, isWalletKey, nodeOf, partsOf, type WalletKey } from "../wallets/stored-node.ts";
+import { nodeOf, partsOf } from "../wallets/stored-node.ts";
+import { isHardened, isWalletKey, type WalletKey } from "../wallets/wallet-key.ts";
 import type { Handlers } from "./handler.ts";
 import { infoOf, type Place, placeFor, recordFor, store, type WantedKey } from "./keys.ts";
 

@@ -1,7 +1,6 @@
 import { Secret } from "../../bytes/secret.ts";
 import type { LoadedKey } from "../material/material.ts";
 import { checkSignSpec, notSupported } from "../material/settings.ts";
-import { signCardano } from "./cardano.ts";
 import type { WalletNode } from "./node.ts";
 
 /**
@@ -19,8 +18,10 @@ export function loadCardanoKey(publicKey: Uint8Array, secret: Secret): LoadedKey
   };
   return {
     type: "ed25519",
-    sign(spec, data) {
+    async sign(spec, data) {
       checkSignSpec("ed25519", spec, data);
+      // Its arithmetic is loaded with the first signature: most vaults never make one.
+      const { signCardano } = await import("./cardano.ts");
       return signCardano(node, data);
     },
     agree: refuse("agreements"),

@@ -3,28 +3,12 @@ import { Secret } from "../../bytes/secret.ts";
 import { ThornkeyError } from "../../errors.ts";
 import { pointOf, spkiOf } from "../../operations/public-keys.ts";
 import { rawPrivateKeyOf } from "../material/pkcs8.ts";
-import type { KeyRecord, StoredKey, WalletPlace } from "../records.ts";
+import type { WalletPlace } from "../records.ts";
 import { schemeOf } from "./derive.ts";
-import { WALLET_CURVES, type WalletCurve, type WalletNode, type WalletVariant } from "./node.ts";
+import type { WalletNode, WalletVariant } from "./node.ts";
 import { parsePath } from "./path.ts";
 import { materialOf } from "./private-key.ts";
-
-/** A key that is in a wallet. */
-export type WalletKey = StoredKey & { readonly type: WalletCurve; readonly wallet: WalletPlace };
-
-export function isWalletKey(key: StoredKey): key is WalletKey {
-  return key.wallet !== undefined && (WALLET_CURVES as readonly string[]).includes(key.type);
-}
-
-/** The master derives, and does nothing else: nobody gets to see its public key. */
-export function isMaster({ wallet }: Pick<KeyRecord, "wallet">): boolean {
-  return wallet?.path === "m" && !wallet.watchOnly;
-}
-
-/** @returns whether a key's chain code may be given out: only of a hardened one, from which nothing leads upwards */
-export function isHardened({ wallet }: WalletKey): boolean {
-  return parsePath(wallet.path).at(-1)?.hardened ?? false;
-}
+import { isMaster, type WalletKey } from "./wallet-key.ts";
 
 export interface NodeParts {
   /** undefined when the node can only watch. The caller's, to destroy. */

@@ -4,7 +4,7 @@
  */
 import { storedKey } from "../records.ts";
 import { isKey, type State } from "../store/state.ts";
-import { isWalletKey, type WalletKey } from "./stored-node.ts";
+import { isWalletKey, type WalletKey } from "./wallet-key.ts";
 
 /** The first key of a wallet. */
 export interface WalletHead {
