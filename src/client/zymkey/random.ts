@@ -1,4 +1,5 @@
 import { open } from "node:fs/promises";
+import { translated } from "../locking/failures.ts";
 import type { Thornkey } from "../thornkey.ts";
 
 /** Bytes asked for at a time. */
@@ -15,12 +16,14 @@ export async function randomBytes(vault: Thornkey, length: number): Promise<Uint
   return all;
 }
 
-/** Writes a file, for its owner alone; in constant memory. */
-export async function writeRandom(vault: Thornkey, path: string, length: number): Promise<void> {
-  await using file = await open(path, "w", 0o600);
-  await file.chmod(0o600);
-  for await (const portion of portions(vault, length)) await file.writeFile(portion);
-  await file.sync();
+/** Writes a file, for its owner alone; in constant memory. @throws ThornkeyError also as the file system fails */
+export function writeRandom(vault: Thornkey, path: string, length: number): Promise<void> {
+  return translated(async () => {
+    await using file = await open(path, "w", 0o600);
+    await file.chmod(0o600);
+    for await (const portion of portions(vault, length)) await file.writeFile(portion);
+    await file.sync();
+  });
 }
 
 async function* portions(vault: Thornkey, length: number): AsyncGenerator<Uint8Array, void> {

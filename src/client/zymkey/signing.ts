@@ -59,7 +59,7 @@ export function bytesOf(source: Uint8Array | string, encoding: string): Uint8Arr
 export function hashed(type: KeyType, message: Uint8Array, digest: string | RunningHash | undefined): Signable {
   if (digest === undefined && factsOf(type).family === "edwards") return { data: message, digest: undefined };
   if (typeof digest === "object" && digest !== null) {
-    digest.update(message);
+    inUse(() => digest.update(message));
     return finished(digest);
   }
   const name = digestNamed(digest ?? "sha256");
@@ -69,7 +69,7 @@ export function hashed(type: KeyType, message: Uint8Array, digest: string | Runn
 
 /** @param digest a digest, or a hash that has taken its message. @throws ThornkeyError `USAGE` */
 export function finished(digest: Uint8Array | Pick<RunningHash, "digest">): Signable {
-  const data = digest instanceof Uint8Array ? digest : new Uint8Array(digest.digest());
+  const data = digest instanceof Uint8Array ? digest : new Uint8Array(inUse(() => digest.digest()));
   const name = DIGEST_NAMES.find((one) => DIGESTS[one] === data.length);
   if (name === undefined) {
     throw new ThornkeyError("USAGE", `a digest of ${data.length} bytes is none of those that keys sign`, {
@@ -77,6 +77,15 @@ export function finished(digest: Uint8Array | Pick<RunningHash, "digest">): Sign
     });
   }
   return { data, digest: name };
+}
+
+/** A hash gives its digest once. */
+function inUse<T>(act: () => T): T {
+  try {
+    return act();
+  } catch (cause) {
+    throw new ThornkeyError("USAGE", "this hash has given its digest already", { cause });
+  }
 }
 
 const DIGEST_NAMES = Object.keys(DIGESTS) as Digest[];

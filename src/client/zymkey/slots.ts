@@ -89,6 +89,8 @@ const nameOf = (slot: number) => `zymkey-slot-${slot}`;
 
 export function createSlots(connected: () => Promise<Unit>): Slots {
   let ephemeral: string | undefined;
+  /** Factory slots whose key is there. */
+  const furnished = new Set<number>();
 
   async function list(): Promise<number[]> {
     const { vault, uid } = await connected();
@@ -110,18 +112,30 @@ export function createSlots(connected: () => Promise<Unit>): Slots {
     mustBeSlot(slot);
     const unit = await connected();
     const name = `~${unit.uid}/${nameOf(slot)}`;
-    if (FACTORY_SLOTS.includes(slot)) await makeFactoryKey(unit, slot, name);
+    if (FACTORY_SLOTS.includes(slot) && !furnished.has(slot)) {
+      await makeFactoryKey(unit, slot, name);
+      furnished.add(slot);
+    }
     return name;
+  }
+
+  async function publicKey(slot: number): Promise<PublicKey> {
+    const { vault } = await connected();
+    const name = await key(slot);
+    try {
+      const { type, publicKey: spki } = await vault.keys.public(name);
+      if (type === "storage") throw new ThornkeyError("USAGE", `slot ${slot} holds a storage key`);
+      return { type, spki };
+    } catch (error) {
+      // A factory key that somebody removed is made anew.
+      if (!isCode(error, "KEY_NOT_FOUND") || !furnished.delete(slot)) throw error;
+      return publicKey(slot);
+    }
   }
 
   return {
     key,
-    async publicKey(slot) {
-      const { vault } = await connected();
-      const { type, publicKey } = await vault.keys.public(await key(slot));
-      if (type === "storage") throw new ThornkeyError("USAGE", `slot ${slot} holds a storage key`);
-      return { type, spki: publicKey };
-    },
+    publicKey,
     async allocate(make) {
       const taken = new Set(await list());
       for (let slot = FIRST_USER_SLOT; slot <= LAST_USER_SLOT; slot++) {

@@ -7,6 +7,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { Secret } from "../../bytes/secret.ts";
 import { ThornkeyError } from "../../errors.ts";
 import { type ConnectOptions, connect } from "../index.ts";
+import { translated } from "../locking/failures.ts";
 import { publicKeyAs } from "../public-key.ts";
 import type { Thornkey } from "../thornkey.ts";
 import { checkKdf, derived, type KdfName, peerKey } from "./agreement.ts";
@@ -310,7 +311,7 @@ export class Zymkey implements AsyncDisposable {
   /** Writes it in PEM. */
   async create_public_key_file(filename: string, slot = 0, foreign = false): Promise<0> {
     const { spki } = await this.#publicKey(slot, foreign);
-    await writeFile(filename, publicKeyAs("pem", spki));
+    await translated(() => writeFile(filename, publicKeyAs("pem", spki)));
     return 0;
   }
 

@@ -48,6 +48,9 @@ describe("signatures", () => {
     }
     const keys = [await zymkey.get_public_key(), await zymkey.get_public_key(1)];
     expect(keys[0]).not.toEqual(keys[1]);
+    // What somebody removed is made anew.
+    await lab.thornkey.keys.delete("zymkey-slot-2");
+    expect(await zymkey.verify(message, await zymkey.sign(message, 2), true, 2)).toBe(true);
     // One after the other they have the same ones, and the first are inside the root.
     expect(await lab.zymkey().get_public_key()).toEqual(keys[0]);
     expect((await lab.thornkey.keys.show("zymkey-slot-0")).protection).toBe("resident");
@@ -87,6 +90,10 @@ describe("signatures", () => {
     const begun = await zymkey.sign(message, 0, false, "utf-8", sha256("before "));
     expect(verifies(publicKey, Buffer.concat([Buffer.from("before "), message]), begun)).toBe(true);
     expect(await codeOf(zymkey.sign_digest(createHash("md5").update("m")))).toBe("USAGE");
+    const used = sha256(message);
+    used.digest();
+    expect(await codeOf(zymkey.sign_digest(used))).toBe("USAGE");
+    expect(await codeOf(zymkey.sign(message, 0, false, "utf-8", used))).toBe("USAGE");
     expect(await codeOf(zymkey.sign(message, 0, false, "utf-8", "whirlpool"))).toBe("USAGE");
   });
 
@@ -157,6 +164,11 @@ describe("public keys", () => {
     expect(raw(createPublicKey(readFileSync(old, "utf8")).export({ type: "spki", format: "der" }))).toEqual(
       await zymkey.get_ecdsa_public_key(1),
     );
+  });
+
+  it("are not written where there is no place", async () => {
+    expect(await codeOf(zymkey.create_public_key_file(lab.path("no/folder")))).toBe("FILE_NOT_FOUND");
+    expect(await codeOf(zymkey.create_random_file(lab.path("no/folder"), 1))).toBe("FILE_NOT_FOUND");
   });
 
   it("cannot be locked away, and the reason is told", async () => {
