@@ -384,4 +384,39 @@ describe("a vault that was killed", () => {
     expect(await user.codeOf("sign", { key: key.id, data: bytesOf("m") })).toBe("done");
     expect(await codeOf(child(made.key.id, "1'"))).toBe("KEY_EXISTS");
   });
+
+  it("in the middle of making and destroying keys has each of them, or not", async () => {
+    for (const round of [1, 2, 3]) {
+      const { key: master } = await user.ask("wallet.create", { name: fresh(), type: "ed25519" });
+      await child(master.id, "0'");
+      const answered = new Map<string, string>();
+      let ended = 0;
+      const making = Array.from({ length: 30 }, (_, index) =>
+        child(master.id, `0'/${index}'`)
+          .then(({ key }) => void answered.set(`m/0'/${index}'`, key.id))
+          .catch(() => {})
+          .finally(() => void ended++),
+      );
+      while (answered.size < 5 * round && ended < 30) await new Promise((resolve) => setTimeout(resolve, 1));
+      const deleting = round === 3 ? user.codeOf("key.delete", { key: master.id }) : undefined;
+      await vault.end("SIGKILL");
+      await Promise.allSettled([...making, deleting]);
+      vault = await lab.vault();
+      expect(vault.said, vault.stderr()).toBe("ready");
+      user = someone();
+      const masterIsThere = (await user.codeOf("key.show", { key: master.id })) === "done";
+      expect(masterIsThere || round === 3).toBe(true);
+      for (const [path, id] of answered) {
+        const found = await user.ask("wallet.find", { key: id, path }).catch(() => undefined);
+        expect(found?.key.id).toBe(masterIsThere ? id : undefined);
+      }
+      if (!masterIsThere) continue;
+      const listed = (await user.ask("wallet.list", {})).wallets.find(({ id }) => id === master.id);
+      let there = 2;
+      for (let index = 0; index < 30; index++) {
+        if ((await user.codeOf("wallet.find", { key: master.id, path: `m/0'/${index}'` })) === "done") there++;
+      }
+      expect(listed?.keys).toBe(there);
+    }
+  });
 });
