@@ -22,13 +22,16 @@ export async function waitFor(
   }
   if (signal?.aborted) throw aborted();
   const over = new AbortController();
-  const { promise, reject } = Promise.withResolvers<never>();
-  promise.catch(() => {}); // it may be settled after everybody has gone
-  const stop = () => reject(aborted());
+  let giveUp: (why: ThornkeyError) => void = () => {};
+  const given = new Promise<never>((_, reject) => {
+    giveUp = reject;
+  });
+  given.catch(() => {}); // it may be settled after everybody has gone
+  const stop = () => giveUp(aborted());
   signal?.addEventListener("abort", stop);
-  const cancel = timeout < 0 ? () => {} : after(timeout, () => reject(new ZymkeyTimeoutError(`no ${what} in time`)));
+  const cancel = timeout < 0 ? () => {} : after(timeout, () => giveUp(new ZymkeyTimeoutError(`no ${what} in time`)));
   try {
-    await Promise.race([start(over.signal), promise]);
+    await Promise.race([start(over.signal), given]);
   } finally {
     cancel();
     signal?.removeEventListener("abort", stop);
