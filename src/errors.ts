@@ -42,7 +42,7 @@ export type ErrorCode = keyof typeof ERROR_CODES;
 
 /** The one error of the house: a stable code, a sentence for a person, and where there is one, what to do next. */
 export class ThornkeyError extends Error {
-  override readonly name = "ThornkeyError";
+  override readonly name: string = "ThornkeyError";
   readonly code: ErrorCode;
   readonly hint: string | undefined;
 

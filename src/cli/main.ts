@@ -15,6 +15,7 @@ import { tourCommand } from "./tour.ts";
 import { halfCommandOf, upCommand } from "./up.ts";
 import { useCommands } from "./use.ts";
 import { VERSION } from "./version.ts";
+import { walletCommand } from "./wallet.ts";
 
 const USAGE = 2;
 
@@ -41,6 +42,7 @@ for (const command of [
   ...useCommands(),
   ...lockCommands(),
   ...controlCommands(),
+  walletCommand(),
   bindCommand(),
   journalCommand(),
   ...deviceCommands(),

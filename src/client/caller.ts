@@ -23,6 +23,8 @@ export const SECRET_REPLIES = {
   random: "random",
   "storage.open": "fileKey",
   "bind.seal": "recovery",
+  "wallet.create": "mnemonic",
+  "wallet.shares.member": "mnemonic",
 } as const satisfies { readonly [Name in OperationName]?: string };
 
 type Concealed<Reply, Field extends PropertyKey> = {

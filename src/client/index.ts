@@ -25,6 +25,7 @@ export type {
   ReplyOf,
   VaultEvent,
   VaultStatus,
+  WalletSummary,
 } from "../operations/table.ts";
 export type { Answered, CallOptions, Given } from "./caller.ts";
 export type { EventOptions } from "./events.ts";

@@ -12,6 +12,7 @@ import type {
   ReplyOf,
   VaultEvent,
   VaultStatus,
+  WalletSummary,
 } from "../operations/table.ts";
 import { type Answered, type Call, type CallOptions, createCall, type Given } from "./caller.ts";
 import { type EventOptions, readEvents } from "./events.ts";
@@ -80,6 +81,29 @@ export interface Thornkey extends AsyncDisposable {
     confirm(args: With<"bind.confirm">): Promise<BindingStatus>;
     undo(args: With<"bind.undo">): Promise<BindingStatus>;
     rebind(args: With<"bind.rebind">): Promise<BindingStatus>;
+  };
+  /** Trees of keys derived from one secret. Mnemonics are answered once, as ASCII words. */
+  readonly wallets: {
+    /** @returns the master, and what it is restored from; nothing of that with `recovery: "none"` */
+    create(args: With<"wallet.create">): Promise<Answered<"wallet.create">>;
+    restore(args: With<"wallet.restore">): Promise<KeyInfo>;
+    watch(args: With<"wallet.watch">): Promise<KeyInfo>;
+    /** @param key the key to derive from */
+    child(key: string, args: With<"wallet.child", "key">): Promise<ReplyOf<"wallet.child">>;
+    address(key: string, args?: With<"wallet.address", "key">): Promise<ReplyOf<"wallet.address">>;
+    find(args: With<"wallet.find">): Promise<KeyInfo>;
+    list(options?: CallOptions): Promise<readonly WalletSummary[]>;
+    /** SLIP-39: one thing at a time on the device, from its beginning to its last share or `cancel`. */
+    readonly shares: {
+      begin(args: With<"wallet.shares.begin">): Promise<void>;
+      group(args: With<"wallet.shares.group">): Promise<void>;
+      /** @returns the share; with the last one the master, too */
+      member(args?: With<"wallet.shares.member">): Promise<Answered<"wallet.shares.member">>;
+      restore(args: With<"wallet.shares.restore.begin">): Promise<void>;
+      /** @returns the master as soon as there are enough right shares */
+      add(args: With<"wallet.shares.restore.add">): Promise<KeyInfo | undefined>;
+      cancel(options?: CallOptions): Promise<void>;
+    };
   };
   readonly journal: {
     /** The lines the caller may see, as they were written, until there are no more. */
@@ -152,6 +176,23 @@ export function thornkeyOver(transport: Transport): Thornkey {
       confirm: (args) => plain("bind.confirm")(args),
       undo: (args) => plain("bind.undo")(args),
       rebind: (args) => plain("bind.rebind")(args),
+    },
+    wallets: {
+      create: (args) => plain("wallet.create")(args),
+      restore: async (args) => (await plain("wallet.restore")(args)).key,
+      watch: async (args) => (await plain("wallet.watch")(args)).key,
+      child: (name, args) => plain("wallet.child")({ key: name, ...args }),
+      address: (name, args = {}) => plain("wallet.address")({ key: name, ...args }),
+      find: async (args) => (await plain("wallet.find")(args)).key,
+      list: async (options) => (await call("wallet.list", {}, options)).wallets,
+      shares: {
+        begin: async (args) => void (await plain("wallet.shares.begin")(args)),
+        group: async (args) => void (await plain("wallet.shares.group")(args)),
+        member: (args = {}) => plain("wallet.shares.member")(args),
+        restore: async (args) => void (await plain("wallet.shares.restore.begin")(args)),
+        add: async (args) => (await plain("wallet.shares.restore.add")(args)).key,
+        cancel: async (options) => void (await call("wallet.shares.cancel", {}, options)),
+      },
     },
     journal: {
       read: (args = {}) => readJournal(call, args),

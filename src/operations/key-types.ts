@@ -62,7 +62,7 @@ export const ONLY_WHEN_NAMED: ReadonlySet<KeyAlgorithm> = new Set([
 ]);
 
 /** Besides these: `ecdh` is RFC 7748 for x25519. */
-export type KeyAlgorithm = SignatureAlgorithm | CipherName | "ecdh" | "hkdf" | "hmac";
+export type KeyAlgorithm = SignatureAlgorithm | CipherName | "ecdh" | "hkdf" | "hmac" | "bip32";
 
 const EC = { uses: ["sign", "verify", "agree", "derive"], algorithms: ["ecdsa", "ecdh", "hkdf"] } as const;
 const RSA = {

@@ -19,7 +19,7 @@ const MANY = 1e12;
 export type Algorithm = KeyAlgorithm;
 /** Every algorithm once; some sign and encrypt. */
 export const ALGORITHMS: readonly Algorithm[] = [
-  ...new Set<Algorithm>([...SIGNATURE_ALGORITHMS, ...CIPHERS, "ecdh", "hkdf", "hmac"]),
+  ...new Set<Algorithm>([...SIGNATURE_ALGORITHMS, ...CIPHERS, "ecdh", "hkdf", "hmac", "bip32"]),
 ];
 export const DIGEST_NAMES = Object.keys(DIGESTS) as (keyof typeof DIGESTS)[];
 

@@ -58,6 +58,15 @@ const ingredient = optional(secretBytes(16, 1024, "what was chosen when the key 
 const digest = optional(oneOf(DIGEST_NAMES));
 const spki = bytes(1, 1024, { about: "SubjectPublicKeyInfo, DER" });
 
+/** Types of wallet keys: BIP32 and SLIP-10; the variant `cardano` is BIP32-Ed25519, of ed25519 only. */
+export const WALLET_TYPES = ["secp256k1", "p256", "ed25519"] as const;
+export const WALLET_VARIANTS = ["cardano"] as const;
+/** 255 steps of the longest index. */
+const LONGEST_PATH = 3072;
+const walletName = text(64, /^[\x21-\x7e](?:[\x20-\x7e]{0,62}[\x21-\x7e])?$/, "ASCII; one of its owner's wallets");
+const walletPath = text(LONGEST_PATH, undefined, "m, m/44'/0'/0'; hardened steps end with ' or h");
+const passphrase = optional(secretBytes(0, 1024, "UTF-8"));
+
 /** What a stored key is: a type, or `storage`, the hybrid pair that locked objects are encrypted to. */
 export const RECORD_TYPES = [...KEY_TYPE_NAMES, "storage"] as const;
 export type RecordType = (typeof RECORD_TYPES)[number];
@@ -87,7 +96,18 @@ export const KEY_INFO = record({
   enforced: list(ENFORCED_LINE, 64, "every line of the policy, and who sees to it"),
   uses: record({ total: count, thisBoot: count, last: optional(time) }),
   notes: optional(bytes(0, MAXIMUM_NOTES, { about: "what a front keeps with it; the vault does not look into it" })),
-  wallet: optional(record({ name: text(64), path: text(200), masterId: text(32) }, "where it is in which wallet")),
+  wallet: optional(
+    record(
+      {
+        name: text(64),
+        path: text(LONGEST_PATH),
+        masterId: text(32),
+        variant: optional(oneOf(WALLET_VARIANTS)),
+        watchOnly: flag("there is no private part"),
+      },
+      "where it is in which wallet",
+    ),
+  ),
 });
 export type KeyInfo = Infer<typeof KEY_INFO>;
 
@@ -99,6 +119,28 @@ const NEW_KEY = {
   notes: optional(bytes(0, MAXIMUM_NOTES, { about: "what a front keeps with it" })),
   ingredient,
 } as const;
+
+/** What somebody says of a wallet he wants. Its master derives keys, and is for nothing else. */
+const NEW_WALLET = {
+  name: newName,
+  fixed: optional(FIXED_POLICY),
+  policy: optional(POLICY),
+  type: oneOf(WALLET_TYPES),
+  variant: optional(oneOf(WALLET_VARIANTS)),
+  wallet: optional(walletName),
+  generatorKey: optional(secretBytes(0, 1024, "without it the mnemonic or the shares alone open another wallet")),
+} as const;
+
+const WALLET_SUMMARY = record({
+  name: text(64),
+  key: text(110, undefined, "name of the master, or of the node that is watched"),
+  id: text(32),
+  type: oneOf(WALLET_TYPES),
+  variant: optional(oneOf(WALLET_VARIANTS)),
+  watchOnly: flag(),
+  keys: integer(1, Number.MAX_SAFE_INTEGER, "all of its keys, this one included"),
+});
+export type WalletSummary = Infer<typeof WALLET_SUMMARY>;
 
 const SIGN_SPEC = {
   algorithm: optional(oneOf(SIGNATURE_ALGORITHMS, "default: what the type has, rsa-pss for RSA")),
@@ -418,6 +460,144 @@ export const OPERATIONS = {
     "POST /v1/random",
     { length: integer(1, MAXIMUM_MESSAGE - 4096) },
     { random: secretBytes(1, MAXIMUM_MESSAGE) },
+  ),
+
+  "wallet.create": operation(
+    "Makes a wallet: a master key, and the mnemonic (BIP39) that restores it. The mnemonic is answered once.",
+    "anyone",
+    "POST /v1/wallets",
+    { ...NEW_WALLET, recovery: optional(oneOf(["bip39", "none"], "default: bip39, 24 words")), passphrase },
+    {
+      key: KEY_INFO,
+      mnemonic: optional(secretBytes(1, 4096, "missing when the same request was answered before: then it is lost")),
+    },
+    changes,
+  ),
+  "wallet.restore": operation(
+    "Makes a wallet's master key again, from its mnemonic (BIP39) or a seed of BIP32.",
+    "anyone",
+    "POST /v1/wallets/restore",
+    {
+      ...NEW_WALLET,
+      mnemonic: optional(secretBytes(1, 4096, "ASCII words")),
+      passphrase,
+      seed: optional(secretBytes(16, 64, "instead of a mnemonic")),
+    },
+    { key: KEY_INFO },
+    changes,
+  ),
+  "wallet.watch": operation(
+    "Takes in a node of another wallet by its public key and chain code: addresses, and no private keys.",
+    "anyone",
+    "POST /v1/wallets/watch",
+    {
+      name: newName,
+      policy: optional(POLICY),
+      type: oneOf(WALLET_TYPES),
+      variant: optional(oneOf(WALLET_VARIANTS)),
+      wallet: optional(walletName),
+      publicKey: bytes(32, 65, { about: "X and Y, a point of SEC 1, or the 32 bytes of ed25519" }),
+      chainCode: bytes(32, 32),
+      path: walletPath,
+    },
+    { key: KEY_INFO },
+    changes,
+  ),
+  "wallet.child": operation(
+    "Derives a key below a wallet key, a use of that key for deriving.",
+    "use",
+    "POST /v1/keys/{key}/children",
+    {
+      key: keyName,
+      path: text(LONGEST_PATH, undefined, "from the key on: 0', or 44'/0'/0'/0/5; what lies between is not kept"),
+      name: newName,
+      fixed: optional(FIXED_POLICY),
+      policy: optional(POLICY),
+      chainCode: optional(flag("answer the chain code too; only of a hardened key")),
+    },
+    { key: KEY_INFO, chainCode: optional(bytes(32, 32)) },
+    changes,
+  ),
+  "wallet.address": operation(
+    "Where a wallet key is in which wallet; its chain code for who manages it.",
+    "observe",
+    "GET /v1/keys/{key}/address",
+    { key: keyName, chainCode: optional(flag("answer the chain code too; only of a hardened key")) },
+    { wallet: text(64), path: text(LONGEST_PATH), masterId: text(32), chainCode: optional(bytes(32, 32)) },
+    looks,
+  ),
+  "wallet.find": operation(
+    "The key at an address of a wallet, which is told by its name or by one of its keys.",
+    "anyone",
+    "POST /v1/wallets/find",
+    { path: walletPath, wallet: optional(walletName), key: optional(keyName) },
+    { key: KEY_INFO },
+    looks,
+  ),
+  "wallet.list": operation(
+    "The wallets whose first key the caller has any right on.",
+    "anyone",
+    "GET /v1/wallets",
+    {},
+    { wallets: list(WALLET_SUMMARY, 200), more: flag() },
+    looks,
+  ),
+  "wallet.shares.begin": operation(
+    "Begins to make a wallet whose secret is shared (SLIP-39). One on the device at a time; it ends when its caller does.",
+    "anyone",
+    "POST /v1/wallets/shares",
+    {
+      ...NEW_WALLET,
+      groups: integer(1, 16),
+      groupsNeeded: integer(1, 16),
+      exponent: optional(integer(0, 10, "10000 * 2^exponent rounds for each passphrase; default 1")),
+      passphrase,
+    },
+    {},
+    changes,
+  ),
+  "wallet.shares.group": operation(
+    "Says how the next group of shares is made; its members follow.",
+    "anyone",
+    "POST /v1/wallets/shares/group",
+    { group: integer(0, 15), members: integer(1, 16), membersNeeded: integer(1, 16) },
+    {},
+    changes,
+  ),
+  "wallet.shares.member": operation(
+    "Makes the share of the next member, answered once. With the last one the master key is there.",
+    "anyone",
+    "POST /v1/wallets/shares/member",
+    { passphrase },
+    {
+      mnemonic: optional(secretBytes(1, 4096, "missing when the same request was answered before: then it is lost")),
+      key: optional(KEY_INFO),
+    },
+    changes,
+  ),
+  "wallet.shares.restore.begin": operation(
+    "Begins to restore a wallet from its shares (SLIP-39).",
+    "anyone",
+    "POST /v1/wallets/shares/restore",
+    { ...NEW_WALLET, passphrase },
+    {},
+    changes,
+  ),
+  "wallet.shares.restore.add": operation(
+    "Takes a share, in any order. Whether it was a right one is not told before there are enough: then the key is there.",
+    "anyone",
+    "POST /v1/wallets/shares/restore/share",
+    { mnemonic: secretBytes(1, 4096, "ASCII words"), passphrase },
+    { key: optional(KEY_INFO) },
+    changes,
+  ),
+  "wallet.shares.cancel": operation(
+    "Ends what the caller began with shares; nothing of it stays.",
+    "anyone",
+    "DELETE /v1/wallets/shares",
+    {},
+    {},
+    changes,
   ),
 
   "object.create": operation(

@@ -27,6 +27,7 @@ export async function destroyVault(
     // A root that cannot sign any more must not keep us from destroying.
   });
   vault.destroyed = true;
+  vault.walletSessions.end();
   vault.keyring.close();
   await vault.latch(reason);
   // 2. The sealed master key and every record, overwritten where SQLite put them.

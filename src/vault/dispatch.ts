@@ -14,6 +14,7 @@ import { keyHandlers } from "./handlers/keys.ts";
 import { objectHandlers } from "./handlers/objects.ts";
 import { storageHandlers } from "./handlers/storage.ts";
 import { useHandlers } from "./handlers/uses.ts";
+import { walletHandlers } from "./handlers/wallet-operations.ts";
 import { type DeviceRole, hasRole } from "./rights.ts";
 import { mustBeOperational } from "./use.ts";
 import type { OpenVault, Request } from "./vault.ts";
@@ -27,6 +28,7 @@ export const HANDLERS: Handlers<OperationName> = {
   ...deviceHandlers,
   ...bindingHandlers,
   ...journalHandlers,
+  ...walletHandlers,
 };
 
 /** A destroyed vault still says that it is, and what happened. */
@@ -56,6 +58,7 @@ export function dispatch(vault: OpenVault, request: Omit<Request, "operation">, 
       return request.signal;
     },
     subscribe: request.subscribe,
+    onGone: request.onGone,
     requestKey: requestKey && scopedKey(requestKey, request.caller.facts.uid),
   };
   const handler = HANDLERS[name] as unknown as Handler<"status">;

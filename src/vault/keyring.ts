@@ -6,6 +6,7 @@ import { fromHex, toHex } from "../bytes/bytes.ts";
 import { Secret } from "../bytes/secret.ts";
 import { ThornkeyError } from "../errors.ts";
 import { encodeStrictly } from "../operations/protocol.ts";
+import { pointOf } from "../operations/public-keys.ts";
 import { loadKey } from "./material/load.ts";
 import type { LoadedKey } from "./material/material.ts";
 import { isUserScope, type StoredKey, storedKey, userScope } from "./records.ts";
@@ -13,6 +14,7 @@ import { type Authority, type Caller, noSuchKey, rightsOn } from "./rights.ts";
 import { type LoadedStorageKey, loadStorageKey } from "./storage-key/storage-key.ts";
 import { openWith, sealWith } from "./store/sealing.ts";
 import { isKey, type State } from "./store/state.ts";
+import { loadCardanoKey } from "./wallets/cardano-key.ts";
 
 export interface Keyring {
   /**
@@ -25,6 +27,8 @@ export interface Keyring {
   /** The private part, ready for use. @param ingredient what the policy wants presented */
   load(key: StoredKey, ingredient: Uint8Array | undefined): LoadedKey;
   loadStorage(key: StoredKey): LoadedStorageKey;
+  /** The private part as it is kept: a copy, the caller's to destroy. @throws ThornkeyError `NOT_SUPPORTED` for none */
+  material(key: StoredKey): Secret;
   /** After a change: what is remembered of the key is forgotten. */
   forget(id: string): void;
   /** The same, but the private part stays ready. */
@@ -104,7 +108,7 @@ export function createKeyring(state: State, authority: Authority): Keyring {
       if (key.fixed.ingredient) {
         // Never kept: it must be presented every time.
         using secret = unsealMaterial(key, ingredient);
-        return loadKey(key.type, secret);
+        return loaderOf(key)(key.type, secret);
       }
       if (ingredient !== undefined) {
         throw new ThornkeyError("USAGE", `key '${key.name}' wants no ingredient`);
@@ -112,7 +116,7 @@ export function createKeyring(state: State, authority: Authority): Keyring {
       const known = loaded.get(key.id);
       if (known !== undefined) return touched(loaded, key.id, known);
       using secret = unsealMaterial(key, undefined);
-      const fresh = loadKey(key.type, secret);
+      const fresh = loaderOf(key)(key.type, secret);
       // A key whose uses are numbered may have had its last one: it is opened for each.
       if (key.fixed.maximumUses !== undefined) return fresh;
       return keep(loaded, key.id, fresh, KEPT_KEYS, (old) => old.close());
@@ -124,6 +128,7 @@ export function createKeyring(state: State, authority: Authority): Keyring {
       using secret = unsealMaterial(key, undefined);
       return keep(storage, key.id, loadStorageKey(secret), KEPT_KEYS, (old) => old.close());
     },
+    material: (key) => unsealMaterial(key, undefined),
     forget(id) {
       records.delete(id);
       loaded.get(id)?.close();
@@ -162,6 +167,13 @@ function touched<V>(map: Map<string, V>, key: string, value: V): V {
     map.set(key, value);
   }
   return value;
+}
+
+/** An extended key of a wallet is no PKCS#8. */
+function loaderOf({ wallet, publicKey }: StoredKey): typeof loadKey {
+  if (wallet?.variant !== "cardano" || publicKey === undefined) return loadKey;
+  const point = pointOf("ed25519", publicKey) ?? new Uint8Array(0);
+  return (_type, secret) => loadCardanoKey(point, secret);
 }
 
 const MATERIAL_PLACE = (id: Uint8Array) => encodeStrictly(["material", id]);

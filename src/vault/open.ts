@@ -39,6 +39,8 @@ import { sealingUnder } from "./store/sealing.ts";
 import { initialise, KIND, openState } from "./store/state.ts";
 import { createUseLedger } from "./use-ledger.ts";
 import type { OpenVault } from "./vault.ts";
+import { createWalletSessions } from "./wallets/sessions.ts";
+import { createWalletIndex } from "./wallets/wallet-index.ts";
 
 export interface VaultOptions {
   /** Directory of the state. */
@@ -197,6 +199,8 @@ async function assemble(
           // The one who asked hears of the disk's trouble when his use is to be counted.
         });
     }, now),
+    wallets: createWalletIndex(state),
+    walletSessions: createWalletSessions(),
     host,
     boot,
     started: now(),
@@ -240,6 +244,7 @@ async function assemble(
     async close() {
       clearInterval(signer);
       vault.random.close();
+      vault.walletSessions.end();
       vault.keyring.close();
       if (!vault.destroyed) {
         await vault.refusals.close();

@@ -50,7 +50,11 @@ const RULES: readonly Rule[] = [
   },
   {
     says: (key) =>
-      key.protection === "wrapped" ? "the private part is sealed by the root and used inside the vault" : undefined,
+      key.wallet?.watchOnly
+        ? "there is no private part: it watches another wallet"
+        : key.protection === "wrapped"
+          ? "the private part is sealed by the root and used inside the vault"
+          : undefined,
     by: vault,
   },
   {

@@ -137,6 +137,7 @@ function handle(vault: OpenVault, incoming: Incoming): unknown {
           return incoming.signal;
         },
         subscribe: (after) => subscribe(vault, incoming, after),
+        onGone: incoming.onGone,
       },
       operation,
       args,

@@ -3,7 +3,7 @@
  */
 import type { Secret } from "../bytes/secret.ts";
 import type { HostComponent } from "../machine/host.ts";
-import type { DevicePolicy, Namespace, OperationName } from "../operations/table.ts";
+import type { DevicePolicy, KeyInfo, Namespace, OperationName } from "../operations/table.ts";
 import type { RootDescription } from "../roots/root.ts";
 import type { Confirmations } from "./confirmations.ts";
 import type { FairRunner } from "./fair-queue.ts";
@@ -17,6 +17,10 @@ import type { Authority, Caller } from "./rights.ts";
 import type { OpenRoot } from "./root-spec.ts";
 import type { State } from "./store/state.ts";
 import type { UseLedger } from "./use-ledger.ts";
+import type { WalletSessions } from "./wallets/sessions.ts";
+import type { Sharing } from "./wallets/slip39/generate.ts";
+import type { Restoring } from "./wallets/slip39/restore.ts";
+import type { WalletIndex } from "./wallets/wallet-index.ts";
 
 export interface OpenVault {
   readonly state: State;
@@ -33,6 +37,8 @@ export interface OpenVault {
   readonly rates: RateLimiter;
   readonly refusals: Refusals;
   readonly confirmations: Confirmations;
+  readonly wallets: WalletIndex;
+  readonly walletSessions: WalletSessions<WalletWork>;
   readonly host: readonly HostComponent[];
   readonly boot: string;
   readonly started: number;
@@ -61,6 +67,16 @@ export interface OpenVault {
   close(): Promise<void>;
 }
 
+/** What a session with shares of a wallet works with: when it is done, its secret becomes a master. */
+export type WalletWork = { close(): void } & (
+  | { readonly kind: "sharing"; readonly sharing: Sharing; finish(last: Request): Promise<KeyInfo> }
+  | {
+      readonly kind: "restoring";
+      readonly restoring: Restoring;
+      finish(last: Request, secret: Secret): Promise<KeyInfo>;
+    }
+);
+
 /** One request, as a handler sees it. */
 export interface Request {
   readonly operation: OperationName;
@@ -69,4 +85,6 @@ export interface Request {
   readonly requestKey: Uint8Array | undefined;
   /** Sends events to the caller from now on, first those after an entry of the journal. */
   subscribe(after: number | undefined): Promise<number>;
+  /** Has something done when the caller's connection is gone. */
+  onGone(body: () => void): void;
 }

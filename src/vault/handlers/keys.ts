@@ -1,5 +1,6 @@
 /** Making, taking in, showing, changing and destroying keys. */
 
+import { fromHex } from "../../bytes/bytes.ts";
 import { p256Spki } from "../../bytes/der.ts";
 import type { Secret } from "../../bytes/secret.ts";
 import { ThornkeyError } from "../../errors.ts";
@@ -27,6 +28,7 @@ import { mayCreate, rightsOn } from "../rights.ts";
 import { type Change, isKey, KIND, type Kind, newId } from "../store/state.ts";
 import { keyFor } from "../use.ts";
 import type { OpenVault, Request } from "../vault.ts";
+import { isWalletKey } from "../wallets/wallet-key.ts";
 import type { Handlers } from "./handler.ts";
 import { listPage } from "./paging.ts";
 
@@ -80,7 +82,12 @@ export const keyHandlers: Handlers<Names> = {
   },
 
   async "key.public"(vault, request, { key: name }) {
-    const { type, publicKey, name: full } = await keyFor(vault, request, name, "observe");
+    const { type, publicKey, wallet, name: full } = await keyFor(vault, request, name, "observe");
+    if (publicKey === undefined && wallet !== undefined) {
+      throw new ThornkeyError("NOT_PERMITTED", `key '${full}' is the master of a wallet: it shows no public part`, {
+        hint: "derive a key below it",
+      });
+    }
     if (publicKey === undefined) {
       throw new ThornkeyError("NOT_SUPPORTED", `key '${full}' is symmetric: it has no public part`);
     }
@@ -117,27 +124,25 @@ export const keyHandlers: Handlers<Names> = {
 
   async "key.delete"(vault, request, { key: name }) {
     const key = await keyFor(vault, request, name, "manage");
-    const remove = async () => {
+    const remove = async (below: readonly string[] = []) => {
       await vault.state.change(
         (change) => {
           const current = currentKey(change, key.idBytes, name);
-          change.remove(key.idBytes);
-          change.journal({
-            kind: "key.deleted",
-            text: `key ${current.name} was destroyed`,
-            key: { id: current.id, name: current.name, generation: current.generation },
-            caller: request.caller.facts,
-          });
-          change.afterwards(() => forget(vault, current.id));
+          removeKey(vault, request, change, current, "");
+          for (const id of below) {
+            const child = change.get(fromHex(id));
+            if (child)
+              removeKey(vault, request, change, storedKey(child), ` with ${current.name}, which it comes from`);
+          }
           remember(change, request, { id: current.id });
         },
         { counted: true },
       );
-      vault.ledger.forget(key.id);
-      vault.rates.forget(key.id);
     };
     const { handle } = key;
-    if (handle === undefined) await remove();
+    // Without the key they come from, a wallet's keys are nobody's any more.
+    if (isWalletKey(key)) await vault.wallets.inTurn(async () => remove(await vault.wallets.below(key)));
+    else if (handle === undefined) await remove();
     else {
       // In one turn of the root: in between, its place would be free for another's key, which would then be destroyed.
       await vault.rootQueue.run(request.caller.facts.uid, async () => {
@@ -148,6 +153,22 @@ export const keyHandlers: Handlers<Names> = {
     return { id: key.id };
   },
 };
+
+function removeKey(vault: OpenVault, request: Request, change: Change, key: StoredKey, why: string): void {
+  change.remove(key.idBytes);
+  change.journal({
+    kind: "key.deleted",
+    text: `key ${key.name} was destroyed${why}`,
+    key: { id: key.id, name: key.name, generation: key.generation },
+    caller: request.caller.facts,
+  });
+  change.afterwards(() => {
+    forget(vault, key.id);
+    vault.ledger.forget(key.id);
+    vault.rates.forget(key.id);
+    if (isWalletKey(key)) vault.wallets.remove(key);
+  });
+}
 
 /** Where a new key belongs: its owner's scope, or a namespace. */
 export interface Place {
@@ -217,7 +238,7 @@ function policyAtCreation(request: Request, policy: Policy | undefined): Policy 
   return { ...policy, allow: [{ who: `uid:${uid}`, rights: ["use", "backup"] }, ...(policy?.allow ?? [])] };
 }
 
-function recordFor(
+export function recordFor(
   vault: OpenVault,
   request: Request,
   { fixed = {}, policy, notes }: WantedKey,
@@ -310,7 +331,8 @@ export function occupiedHandles(vault: OpenVault): string[] {
   return vault.state.ofKind(KIND.resident).flatMap((record) => storedKey(record).handle ?? []);
 }
 
-async function store(vault: OpenVault, request: Request, id: Uint8Array, record: KeyRecord): Promise<KeyInfo> {
+/** Puts a new key into the state. @returns what is known of it */
+export async function store(vault: OpenVault, request: Request, id: Uint8Array, record: KeyRecord): Promise<KeyInfo> {
   const name = fullName(record.scope, record.label);
   const stored = await vault.state.change((change) => {
     mustHaveRoom(vault, change, request, record.scope);
@@ -318,18 +340,24 @@ async function store(vault: OpenVault, request: Request, id: Uint8Array, record:
     const names = { full: name, bare: record.label, scope: record.scope };
     const generation = change.put(kind, id, names, record, summaryOf(record));
     const key = storedKey({ id, kind, generation, body: record });
+    const { wallet } = record;
+    const how = wallet ? `put into wallet ${wallet.name} at ${wallet.path}` : record.origin;
     change.journal({
       kind: `key.${record.origin}`,
-      text: `key ${name} (${record.type}, ${key.protection}) was ${record.origin}`,
+      text: `key ${name} (${record.type}, ${key.protection}) was ${how}`.slice(0, 600),
       key: { id: key.id, name, generation },
       caller: request.caller.facts,
       details: {
         policy: enforcedLines(key).map(({ line }) => line),
         ...(record.publicKey && { publicKey: Buffer.from(record.publicKey).toString("base64") }),
+        ...(wallet && { wallet: { name: wallet.name, master: wallet.masterId, watchOnly: wallet.watchOnly } }),
       },
     });
     remember(change, request, { key: infoNow(vault, key) });
-    change.afterwards(() => vault.keyring.forgetNames());
+    change.afterwards(() => {
+      vault.keyring.forgetNames();
+      if (isWalletKey(key)) vault.wallets.add(key);
+    });
     return key;
   });
   return infoOf(vault, request, stored);
@@ -409,7 +437,13 @@ export function infoNow(vault: OpenVault, key: StoredKey): KeyInfo {
     },
     ...(key.notes && { notes: key.notes }),
     ...(key.wallet && {
-      wallet: { name: key.wallet.name, path: key.wallet.path, masterId: key.wallet.masterId },
+      wallet: {
+        name: key.wallet.name,
+        path: key.wallet.path,
+        masterId: key.wallet.masterId,
+        ...(key.wallet.variant === "cardano" && { variant: key.wallet.variant }),
+        watchOnly: key.wallet.watchOnly,
+      },
     }),
   };
 }

@@ -104,6 +104,19 @@ export function pointPrivateKeyOf(type: PointType, seed: Uint8Array): Uint8Array
   );
 }
 
+/**
+ * @param der PKCS#8 of a curve's key, as this file or OpenSSL writes it
+ * @returns the number, or the 32 bytes of RFC 8032: a copy, to be zeroed
+ * @throws ThornkeyError `MALFORMED`
+ */
+export function rawPrivateKeyOf(der: Uint8Array): Uint8Array {
+  const { key } = pkcs8Parts(der);
+  const [whole] = elementsOf(key);
+  const octets = whole?.tag === TAG.sequence ? elementsOf(whole.body)[1] : whole;
+  if (octets?.tag !== TAG.octetString) throw malformed();
+  return new Uint8Array(octets.body);
+}
+
 /** @returns the elements in the one SEQUENCE that fills `der`. @throws ThornkeyError `MALFORMED` */
 export function insideSequence(der: Uint8Array): Element[] {
   const [sequence, ...after] = elementsOf(der);
