@@ -609,6 +609,7 @@ export const OPERATIONS = {
       class: oneOf(OBJECT_CLASSES),
       value: bytes(0, MAXIMUM_OBJECT),
       key: optional(keyName),
+      unique: optional(flag("KEY_EXISTS if another unique object of its class and scope has the name")),
       ...OBJECT_FIELDS,
     },
     { object: OBJECT_SUMMARY },

@@ -79,6 +79,19 @@ describe("an object", () => {
     expect(await ann.codeOf("object.show", { object: key.id })).toBe("KEY_NOT_FOUND");
   });
 
+  it("that is unique is the only one of its class with its name, and stays it through a change", async () => {
+    const { ann, ben } = people();
+    const wish = { name: "only", class: "data", value, unique: true } as const;
+    const { object } = await ann.ask("object.create", wish);
+    expect(await ann.codeOf("object.create", wish)).toBe("KEY_EXISTS");
+    expect(await ann.codeOf("object.create", { ...wish, class: "public-key" })).toBe("done");
+    expect(await ben.codeOf("object.create", wish)).toBe("done");
+    await ann.ask("object.change", { object: object.id, value: bytesOf("other") });
+    expect(await ann.codeOf("object.create", wish)).toBe("KEY_EXISTS");
+    await ann.ask("object.delete", { object: object.id });
+    expect(await ann.codeOf("object.create", wish)).toBe("done");
+  });
+
   it("keeps what is not named in a change, and is gone once it is deleted", async () => {
     const { ann } = people();
     const { object } = await ann.ask("object.create", { name: "old", class: "data", value, application: "app" });

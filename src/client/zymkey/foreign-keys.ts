@@ -1,13 +1,10 @@
 /**
- * Public keys of others by number, 0 to 127: objects `zymkey-foreign-N` of the caller. Names of objects need not differ,
- * so a number is whose object of that name was made first; whoever sees that another was first takes the next.
+ * Public keys of others by number, 0 to 127: unique objects `zymkey-foreign-N` of the caller.
  */
-import { setTimeout as delay } from "node:timers/promises";
 import { ThornkeyError } from "../../errors.ts";
 import { KEY_TYPE_NAMES, type KeyType } from "../../operations/key-types.ts";
+import type { ObjectSummary } from "../../operations/objects.ts";
 import { pointOf, spkiOf } from "../../operations/public-keys.ts";
-import { isOperation } from "../../operations/table.ts";
-import type { Thornkey } from "../thornkey.ts";
 import type { PublicKey, Unit } from "./slots.ts";
 
 export const MOST_FOREIGN = 128;
@@ -21,60 +18,38 @@ export interface ForeignKeys {
   remove(slot: number): Promise<void>;
 }
 
-/** What is needed of the operations on objects. */
-interface ObjectSummary {
-  readonly id: string;
-  readonly name: string;
-  readonly created: number;
-}
-type AskObjects = (operation: `object.${string}`, args: object) => Promise<unknown>;
-
-/** Longer than a tick of the clock that objects are dated by. Milliseconds. */
-const SETTLED = 5;
-
 export function createForeignKeys(connected: () => Promise<Unit>): ForeignKeys {
-  /** Every object of a slot, the first made first. */
-  async function all(): Promise<Map<number, ObjectSummary[]>> {
+  async function all(): Promise<Map<number, ObjectSummary>> {
     const { vault, uid } = await connected();
-    const ask = objectsOf(vault);
-    const slots = new Map<number, ObjectSummary[]>();
-    let after: string | undefined;
-    for (let more = true; more; ) {
-      const page = (await ask("object.list", { class: "public-key", ...(after !== undefined && { after }) })) as {
-        objects: readonly ObjectSummary[];
-        more: boolean;
-        after?: string;
-      };
-      for (const object of page.objects) {
-        const slot = numberIn(object.name, uid);
-        if (slot !== undefined) slots.set(slot, [...(slots.get(slot) ?? []), object].sort(byAge));
-      }
-      ({ more, after } = page);
+    const slots = new Map<number, ObjectSummary>();
+    for await (const object of vault.objects.list({ class: "public-key" })) {
+      const slot = numberIn(object.name, uid);
+      if (slot !== undefined) slots.set(slot, object);
     }
     return slots;
   }
 
   async function at(slot: number): Promise<ObjectSummary> {
     mustBeSlot(slot);
-    const [first] = (await all()).get(slot) ?? [];
-    if (first === undefined) throw new ThornkeyError("KEY_NOT_FOUND", `no foreign key is in slot ${slot}`);
-    return first;
+    const object = (await all()).get(slot);
+    if (object === undefined) throw new ThornkeyError("KEY_NOT_FOUND", `no foreign key is in slot ${slot}`);
+    return object;
   }
 
   return {
     async store(type, point) {
       const value = spkiOf(type, point.length === 65 && point[0] === 4 ? point.subarray(1) : point);
       const { vault } = await connected();
-      const ask = objectsOf(vault);
       const taken = await all();
       for (let slot = 0; slot < MOST_FOREIGN; slot++) {
         if (taken.has(slot)) continue;
-        const { object } = (await ask("object.create", { name: nameOf(slot), class: "public-key", value })) as {
-          object: ObjectSummary;
-        };
-        await delay(SETTLED);
-        if ((await all()).get(slot)?.[0]?.id === object.id) return slot;
-        await ask("object.delete", { object: object.id });
+        try {
+          await vault.objects.create({ name: nameOf(slot), class: "public-key", value, unique: true });
+          return slot;
+        } catch (error) {
+          // Somebody else was quicker.
+          if (!(error instanceof ThornkeyError) || error.code !== "KEY_EXISTS") throw error;
+        }
       }
       throw new ThornkeyError("LIMIT_REACHED", `all ${MOST_FOREIGN} slots for foreign keys are taken`, {
         hint: "remove_key makes room",
@@ -82,29 +57,17 @@ export function createForeignKeys(connected: () => Promise<Unit>): ForeignKeys {
     },
     async publicKey(slot) {
       const { id } = await at(slot);
-      const ask = objectsOf((await connected()).vault);
-      const { object } = (await ask("object.show", { object: id })) as { object: { value: Uint8Array } };
-      const type = KEY_TYPE_NAMES.find((name) => pointOf(name, object.value) !== undefined);
+      const { value } = await (await connected()).vault.objects.show(id);
+      const type = KEY_TYPE_NAMES.find((name) => pointOf(name, value) !== undefined);
       if (type === undefined) throw new ThornkeyError("MALFORMED", `what is in foreign slot ${slot} is no public key`);
-      return { type, spki: object.value };
+      return { type, spki: value };
     },
     list: async () => [...(await all()).keys()].sort((a, b) => a - b),
     async remove(slot) {
-      mustBeSlot(slot);
-      const objects = (await all()).get(slot) ?? [];
-      if (objects.length === 0) throw new ThornkeyError("KEY_NOT_FOUND", `no foreign key is in slot ${slot}`);
-      const ask = objectsOf((await connected()).vault);
-      for (const { id } of objects) await ask("object.delete", { object: id });
+      const { id } = await at(slot);
+      await (await connected()).vault.objects.delete(id);
     },
   };
-}
-
-/** @throws ThornkeyError `NOT_SUPPORTED` when this release keeps no objects */
-function objectsOf({ call }: Thornkey): AskObjects {
-  if (isOperation("object.create")) return call as unknown as AskObjects;
-  throw new ThornkeyError("NOT_SUPPORTED", "this release keeps no public keys of others", {
-    hint: "verify with the key itself, or give it to ecdh as bytes",
-  });
 }
 
 const FOREIGN = /^zymkey-foreign-(0|[1-9][0-9]{0,2})$/;
@@ -114,10 +77,6 @@ function numberIn(name: string, uid: number): number | undefined {
   const scope = `~${uid}/`;
   const [, digits] = name.startsWith(scope) ? (FOREIGN.exec(name.slice(scope.length)) ?? []) : [];
   return digits === undefined || Number(digits) >= MOST_FOREIGN ? undefined : Number(digits);
-}
-
-function byAge(a: ObjectSummary, b: ObjectSummary): number {
-  return a.created - b.created || (a.id < b.id ? -1 : 1);
 }
 
 function mustBeSlot(slot: number): void {

@@ -33,6 +33,7 @@ interface ObjectRecord {
   readonly keyId?: Uint8Array | undefined;
   readonly attributes?: Uint8Array | undefined;
   readonly public?: boolean | undefined;
+  readonly unique?: boolean | undefined;
   readonly allow?: readonly Grant[] | undefined;
 }
 
@@ -55,7 +56,7 @@ export const objectHandlers: Handlers<Names> = {
     const id = newId();
     const object = await vault.state.change((change) => {
       mustHaveRoom(vault, change, request, place.scope);
-      const revision = change.put(KIND.object, id, objectNames(place.scope, place.label, id), record);
+      const revision = change.put(KIND.object, id, objectNames(id, record), record);
       change.journal({
         kind: "object.created",
         text: `${nounOf(record)} ${fullName(place.scope, place.label)} was stored`,
@@ -81,7 +82,7 @@ export const objectHandlers: Handlers<Names> = {
 
   async "object.show"(vault, request, { object: name }) {
     const { stored, record, sight } = await find(vault, request, name);
-    const { scope: _scope, label: _label, version: _version, ...shown } = record;
+    const { scope: _scope, label: _label, version: _version, unique: _unique, ...shown } = record;
     const info = { ...shown, ...summary(stored.id, stored.generation, record, sight) } as ObjectInfo;
     return { object: info };
   },
@@ -107,7 +108,7 @@ export const objectHandlers: Handlers<Names> = {
         ...(label !== undefined && { label }),
         ...(belongsTo && { key: belongsTo }),
       };
-      const revision = change.put(KIND.object, stored.id, objectNames(body.scope, body.label, stored.id), body);
+      const revision = change.put(KIND.object, stored.id, objectNames(stored.id, body), body);
       change.journal({
         kind: "object.changed",
         text: `${nounOf(body)} ${fullName(body.scope, body.label)} was changed`,

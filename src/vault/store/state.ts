@@ -439,7 +439,7 @@ function namesIn(kind: number, id: Uint8Array, body: unknown): RecordNames | nul
   if (kind === KIND.device) return null;
   if (kind === KIND.namespace) return namespaceNames((body as { name: string }).name);
   const { scope, label } = body as { scope: string; label: string };
-  if (kind === KIND.object) return objectNames(scope, label, id);
+  if (kind === KIND.object) return objectNames(id, body as NamedObject);
   return { full: `${scope}/${label}`, bare: label, scope };
 }
 
@@ -447,9 +447,17 @@ export function namespaceNames(name: string): RecordNames {
   return { full: `namespace ${name}`, bare: "namespace", scope: "" };
 }
 
+interface NamedObject {
+  readonly scope: string;
+  readonly label: string;
+  readonly class: string;
+  /** No other unique one of its class has its name. */
+  readonly unique?: boolean | undefined;
+}
+
 /** Objects may have the same name, and never that of a key: no name has this sign in it. */
-export function objectNames(scope: string, label: string, id: Uint8Array): RecordNames {
-  return { full: `${scope}/#${toHex(id)}`, bare: `#${label}`, scope };
+export function objectNames(id: Uint8Array, { scope, label, class: name, unique }: NamedObject): RecordNames {
+  return { full: `${scope}/#${unique ? `${name}#${label}` : toHex(id)}`, bare: `#${label}`, scope };
 }
 
 function notCounted(cause: unknown): ThornkeyError {

@@ -17,7 +17,6 @@ import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { VerificationError, Zymkey, ZymkeyLibraryError } from "../../../src/client/zymkey/index.ts";
 import { spkiOf } from "../../../src/operations/public-keys.ts";
-import { isOperation } from "../../../src/operations/table.ts";
 import { codeOf, openZymkeyLab, type ZymkeyLab } from "./lab.ts";
 
 let lab: ZymkeyLab;
@@ -306,7 +305,7 @@ describe("ecdh", () => {
   });
 });
 
-describe.runIf(isOperation("object.create"))("foreign keys", () => {
+describe("foreign keys", () => {
   const pair = generateKeyPairSync("ec", { namedCurve: "P-256" });
   const point = raw(pair.publicKey.export({ type: "spki", format: "der" }));
 
@@ -357,11 +356,6 @@ describe.runIf(isOperation("object.create"))("foreign keys", () => {
     for (let at = 0; at < 127; at++) await zymkey.store_foreign_public_key("x25519", bytes);
     expect(await codeOf(zymkey.store_foreign_public_key("x25519", bytes))).toBe("LIMIT_REACHED");
   });
-});
-
-it.runIf(!isOperation("object.create"))("says that foreign keys are not supported", async () => {
-  expect(await codeOf(zymkey.store_foreign_public_key("nistp256", new Uint8Array(64)))).toBe("NOT_SUPPORTED");
-  expect(await codeOf(zymkey.verify(message, new Uint8Array(64), true, 0, true))).toBe("NOT_SUPPORTED");
 });
 
 describe("random bytes", () => {
