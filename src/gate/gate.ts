@@ -36,6 +36,8 @@ export async function startGate(options: {
   try {
     const { serveHttp } = await import("./http/front.ts");
     fronts.push(await serveHttp(join(options.run, "api.sock"), link, callers, options.version));
+    const { servePkcs11 } = await import("./pkcs11/front.ts");
+    fronts.push(await servePkcs11(join(options.run, "pkcs11.sock"), link, callers));
   } catch (error) {
     await close();
     throw error;
