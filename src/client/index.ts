@@ -12,6 +12,7 @@ import { createTransport } from "./transport.ts";
 export { Secret } from "../bytes/secret.ts";
 export { ERROR_CODES, type ErrorCode, ThornkeyError } from "../errors.ts";
 export { KEY_TYPE_NAMES, type KeyType, type KeyUse } from "../operations/key-types.ts";
+export type { ObjectClass, ObjectInfo, ObjectSummary } from "../operations/objects.ts";
 export type { FixedPolicy, Grant, Policy, Right } from "../operations/policy.ts";
 export type {
   ArgsOf,

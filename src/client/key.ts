@@ -23,6 +23,9 @@ export interface Key {
   public(options?: CallOptions): Promise<ReplyOf<"key.public">>;
   delete(options?: CallOptions): Promise<void>;
   policy(change: Rest<"key.policy", never>): Promise<KeyInfo>;
+  /** @param to another name in the same scope */
+  rename(to: string, options?: CallOptions): Promise<KeyInfo>;
+  note(notes: Uint8Array, options?: CallOptions): Promise<KeyInfo>;
   /** @returns the signature; ECDSA as `format` says, `raw` without it */
   sign(data: Bytes, options?: Rest<"sign", "data"> & SignatureForm): Promise<Uint8Array>;
   verify(
@@ -63,6 +66,8 @@ export function keyHandle(call: Call, name: string): Key {
     public: (options) => call("key.public", { key }, options),
     delete: async (options) => void (await call("key.delete", { key }, options)),
     policy: async ({ signal, ...change }) => (await call("key.policy", { key, ...change }, { signal })).key,
+    rename: async (to, options) => (await call("key.rename", { key, name: to }, options)).key,
+    note: async (notes, options) => (await call("key.note", { key, notes }, options)).key,
     async sign(data, { signal, format, ...rest } = {}) {
       if (format === "der") await orderBytes(signal);
       const { signature } = await call("sign", { key, data, ...rest }, { signal });

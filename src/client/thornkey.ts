@@ -1,5 +1,6 @@
 /** The API of applications: one method for each operation of the vault. */
 import type { Secret } from "../bytes/secret.ts";
+import type { ObjectInfo, ObjectSummary } from "../operations/objects.ts";
 import type {
   ArgsOf,
   BindingStatus,
@@ -38,6 +39,16 @@ export interface Thornkey extends AsyncDisposable {
     public(name: string, options?: CallOptions): Promise<ReplyOf<"key.public">>;
     policy(name: string, change: With<"key.policy", "key">): Promise<KeyInfo>;
     delete(name: string, options?: CallOptions): Promise<void>;
+  };
+  /** Certificates, public keys of others, data of programs. */
+  readonly objects: {
+    create(args: With<"object.create">): Promise<ObjectSummary>;
+    /** Those the caller may see, page by page. */
+    list(args?: With<"object.list">): AsyncGenerator<ObjectSummary, void>;
+    /** @param object its id, or its name if only one has it */
+    show(object: string, options?: CallOptions): Promise<ObjectInfo>;
+    change(object: string, change: With<"object.change", "object">): Promise<ObjectSummary>;
+    delete(object: string, options?: CallOptions): Promise<void>;
   };
   /** @param length 1 to 61,440 bytes */
   random(length: number, options?: CallOptions): Promise<Secret>;
@@ -106,6 +117,14 @@ export function thornkeyOver(transport: Transport): Thornkey {
       policy: (name, change) => key(name).policy(change),
       delete: (name, options) => key(name).delete(options),
     },
+    objects: {
+      create: async (args) => (await plain("object.create")(args)).object,
+      list: (args = {}) => listObjects(call, args),
+      show: async (object, options) => (await call("object.show", { object }, options)).object,
+      change: async (object, { signal, ...change }) =>
+        (await call("object.change", { object, ...change }, { signal })).object,
+      delete: async (object, options) => void (await call("object.delete", { object }, options)),
+    },
     random: async (length, options) => (await call("random", { length }, options)).random,
     storage: {
       publicKey: (args = {}) => plain("storage.public")(args),
@@ -153,6 +172,16 @@ async function* listKeys(call: Call, { signal, ...args }: With<"key.list">): Asy
   for (let more = true; more; ) {
     const page = await call("key.list", { ...args, after }, { signal });
     yield* page.keys;
+    more = page.more && page.after !== undefined && page.after !== after;
+    after = page.after;
+  }
+}
+
+async function* listObjects(call: Call, { signal, ...args }: With<"object.list">): AsyncGenerator<ObjectSummary, void> {
+  let { after } = args;
+  for (let more = true; more; ) {
+    const page = await call("object.list", { ...args, after }, { signal });
+    yield* page.objects;
     more = page.more && page.after !== undefined && page.after !== after;
     after = page.after;
   }

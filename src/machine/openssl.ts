@@ -1,4 +1,4 @@
-import { p256 } from "@noble/curves/nist.js";
+import { createRequire } from "node:module";
 import { concat } from "../bytes/bytes.ts";
 import { p256SignatureToDer, p256Spki } from "../bytes/der.ts";
 import { nativeOpenSsl, type OpenSsl } from "./openssl/library.ts";
@@ -28,12 +28,18 @@ export function verifiesNatively(): boolean {
 /** The slow way of {@link verifyP256Digest}, with the same contract. */
 export function verifyInJavaScript(publicKey: Uint8Array, digest: Uint8Array, signature: Uint8Array): boolean {
   checkLengths(publicKey, digest, signature);
+  const { p256 } = curves();
   try {
     const point = concat(Uint8Array.of(4), publicKey);
     return p256.verify(signature, digest, point, { prehash: false, lowS: false, format: "compact" });
   } catch {
     return false; // a point off the curve, r or s out of range
   }
+}
+
+/** Loaded when it is needed: it takes longer to load than the rest of the vault. */
+function curves(): typeof import("@noble/curves/nist.js") {
+  return createRequire(import.meta.url)("@noble/curves/nist.js");
 }
 
 function verifyNatively(ssl: OpenSsl, publicKey: Uint8Array, digest: Uint8Array, signature: Uint8Array): boolean {

@@ -20,13 +20,46 @@ interface KeyTypeFacts {
   readonly algorithms: readonly KeyAlgorithm[];
 }
 
-/** How a key signs. `ecdsa` answers r then s, each as long as the field; `rsa-*` and `ed25519` as their RFC says. */
-export const SIGNATURE_ALGORITHMS = ["ecdsa", "rsa-pkcs1", "rsa-pss", "ed25519"] as const;
+/**
+ * How a key signs. `ecdsa` answers r then s, each as long as the field; `rsa-*` and `ed25519` as their RFC says.
+ * `rsa-pkcs1-any` pads what it is given as RFC 8017, 8.2.1 does, and puts no name of a digest before it (PKCS#11's
+ * CKM_RSA_PKCS); `rsa-raw` is RSASP1 alone, over as many bytes as the modulus has (CKM_RSA_X_509).
+ */
+export const SIGNATURE_ALGORITHMS = ["ecdsa", "rsa-pkcs1", "rsa-pss", "ed25519", "rsa-pkcs1-any", "rsa-raw"] as const;
 export type SignatureAlgorithm = (typeof SIGNATURE_ALGORITHMS)[number];
 
-/** How an RSA key encrypts (RFC 8017), and how a symmetric one does (SP 800-38D, RFC 3394, RFC 5649). */
-export const CIPHERS = ["rsa-oaep", "aes-gcm", "aes-kw", "aes-kwp"] as const;
+/**
+ * How an RSA key encrypts (RFC 8017; `rsaes-pkcs1` answers noise to what is padded wrongly), and how a symmetric one does
+ * (SP 800-38D, RFC 3394, RFC 5649, SP 800-38A). `aes-gcm-iv` is GCM with a nonce of the caller's.
+ */
+export const CIPHERS = [
+  "rsa-oaep",
+  "rsaes-pkcs1",
+  "rsa-raw",
+  "aes-gcm",
+  "aes-kw",
+  "aes-kwp",
+  "aes-gcm-iv",
+  "aes-cbc",
+  "aes-cbc-pad",
+  "aes-ctr",
+  "aes-ecb",
+] as const;
 export type CipherName = (typeof CIPHERS)[number];
+
+/**
+ * What undoes the protection of the other algorithms of the same key: with raw RSA any padding can be forged, with a
+ * block or a counter of one's own choice GCM is undone. A key does these only if its policy names them.
+ */
+export const ONLY_WHEN_NAMED: ReadonlySet<KeyAlgorithm> = new Set([
+  "rsa-pkcs1-any",
+  "rsa-raw",
+  "aes-gcm-iv",
+  "aes-cbc",
+  "aes-cbc-pad",
+  "aes-ctr",
+  "aes-ecb",
+]);
 
 /** Besides these: `ecdh` is RFC 7748 for x25519. */
 export type KeyAlgorithm = SignatureAlgorithm | CipherName | "ecdh" | "hkdf" | "hmac";
@@ -34,7 +67,7 @@ export type KeyAlgorithm = SignatureAlgorithm | CipherName | "ecdh" | "hkdf" | "
 const EC = { uses: ["sign", "verify", "agree", "derive"], algorithms: ["ecdsa", "ecdh", "hkdf"] } as const;
 const RSA = {
   uses: ["sign", "verify", "encrypt", "decrypt", "wrap", "unwrap"],
-  algorithms: ["rsa-pss", "rsa-pkcs1", "rsa-oaep"],
+  algorithms: ["rsa-pss", "rsa-pkcs1", "rsa-oaep", "rsaes-pkcs1", "rsa-pkcs1-any", "rsa-raw"],
 } as const;
 
 export const KEY_TYPES = {
@@ -51,7 +84,7 @@ export const KEY_TYPES = {
     family: "symmetric",
     bits: 256,
     uses: ["encrypt", "decrypt", "wrap", "unwrap"],
-    algorithms: ["aes-gcm", "aes-kwp", "aes-kw"],
+    algorithms: ["aes-gcm", "aes-kwp", "aes-kw", "aes-gcm-iv", "aes-cbc", "aes-cbc-pad", "aes-ctr", "aes-ecb"],
   },
   hmac256: { family: "symmetric", bits: 256, uses: ["mac", "verify", "derive"], algorithms: ["hmac", "hkdf"] },
 } as const satisfies Record<string, KeyTypeFacts>;
@@ -65,9 +98,15 @@ export function factsOf(type: KeyType): KeyTypeFacts {
   return KEY_TYPES[type];
 }
 
-/** Digests a signature or a MAC may be made over. */
-export const DIGESTS = { sha256: 32, sha384: 48, sha512: 64 } as const satisfies Record<string, number>;
+/** Digests a signature or a MAC may be made over, and their bytes. */
+export const DIGESTS = { sha256: 32, sha384: 48, sha512: 64, sha224: 28, sha1: 20 } as const satisfies Record<
+  string,
+  number
+>;
 export type Digest = keyof typeof DIGESTS;
+
+/** Digests that two messages can be made to share: a key signs over them only if its policy names them. */
+export const BROKEN_DIGESTS: ReadonlySet<Digest> = new Set(["sha1"]);
 
 /** @returns whether keys of the type do this at all */
 export function canDo(type: KeyType, algorithm: KeyAlgorithm): boolean {

@@ -4,7 +4,7 @@
  * {@link FIXED_POLICY} is decided when the key is made and sealed with it; nobody can change it. {@link POLICY} can be
  * changed by who manages the key.
  */
-import { CIPHERS, DIGESTS, KEY_USES, SIGNATURE_ALGORITHMS } from "./key-types.ts";
+import { CIPHERS, DIGESTS, KEY_USES, type KeyAlgorithm, SIGNATURE_ALGORITHMS } from "./key-types.ts";
 import { flag, type Infer, integer, list, oneOf, optional, record, text } from "./shape.ts";
 import { WHO_PATTERN } from "./who.ts";
 
@@ -16,14 +16,19 @@ export type Right = (typeof RIGHTS)[number];
 const time = (about: string) => integer(0, 253_402_300_799, about);
 const MANY = 1e12;
 
-export const ALGORITHMS = [...SIGNATURE_ALGORITHMS, ...CIPHERS, "ecdh", "hkdf", "hmac"] as const;
-export type Algorithm = (typeof ALGORITHMS)[number];
+export type Algorithm = KeyAlgorithm;
+/** Every algorithm once; some sign and encrypt. */
+export const ALGORITHMS: readonly Algorithm[] = [
+  ...new Set<Algorithm>([...SIGNATURE_ALGORITHMS, ...CIPHERS, "ecdh", "hkdf", "hmac"]),
+];
 export const DIGEST_NAMES = Object.keys(DIGESTS) as (keyof typeof DIGESTS)[];
 
 export const FIXED_POLICY = record({
   uses: optional(list(oneOf(KEY_USES), KEY_USES.length, "purposes; default: signing, or all the type can do")),
-  algorithms: optional(list(oneOf(ALGORITHMS), ALGORITHMS.length, "algorithms with their padding; default: all")),
-  digests: optional(list(oneOf(DIGEST_NAMES), DIGEST_NAMES.length, "default: all")),
+  algorithms: optional(
+    list(oneOf(ALGORITHMS), ALGORITHMS.length, "algorithms with their padding; default: all that do not undo others"),
+  ),
+  digests: optional(list(oneOf(DIGEST_NAMES), DIGEST_NAMES.length, "default: all but sha1 in signatures")),
   notBefore: optional(time("before this nothing is made or checked")),
   makeUntil: optional(time("after this nothing is signed, encrypted, wrapped or agreed")),
   checkUntil: optional(time("after this nothing is verified, decrypted or unwrapped either")),

@@ -3,6 +3,7 @@
  * HTTP interface, its OpenAPI document and the client's types follow from this table.
  */
 import { CIPHERS, KEY_TYPE_NAMES, SIGNATURE_ALGORITHMS } from "./key-types.ts";
+import { MAXIMUM_OBJECT, OBJECT_CLASSES, OBJECT_FIELDS, OBJECT_INFO, OBJECT_SUMMARY } from "./objects.ts";
 import { DIGEST_NAMES, ENFORCED_LINE, FIXED_POLICY, POLICY, RIGHTS } from "./policy.ts";
 import {
   bytes,
@@ -46,6 +47,7 @@ export const KEY_NAME_PATTERN = /^(?:(?:~[0-9]{1,10}|[a-z0-9][a-z0-9-]{0,31})\/)
 export const NAMESPACE_PATTERN = /^[a-z0-9][a-z0-9-]{0,31}$/;
 
 const keyName = text(110, KEY_NAME_PATTERN, "a key's name, NAMESPACE/NAME, ~UID/NAME, or its id");
+const objectName = text(110, KEY_NAME_PATTERN, "an object's id, or its name if only one has it");
 const newName = text(110, KEY_NAME_PATTERN, "NAME, or NAMESPACE/NAME");
 const namespaceName = text(32, NAMESPACE_PATTERN);
 const who = text(600, WHO_PATTERN);
@@ -60,6 +62,9 @@ const spki = bytes(1, 1024, { about: "SubjectPublicKeyInfo, DER" });
 export const RECORD_TYPES = [...KEY_TYPE_NAMES, "storage"] as const;
 export type RecordType = (typeof RECORD_TYPES)[number];
 
+/** Bytes of what a front keeps with a key. */
+const MAXIMUM_NOTES = 8192;
+
 export const KEY_SUMMARY = record({
   id: text(32),
   name: text(110),
@@ -68,6 +73,7 @@ export const KEY_SUMMARY = record({
   root: text(200, undefined, "the root that holds or seals it"),
   owner: integer(0, 0xffffffff, "uid"),
   created: time,
+  revision: integer(1, Number.MAX_SAFE_INTEGER, "goes up with every change of the key, its policy or its counts"),
   rights: list(oneOf(RIGHTS), RIGHTS.length, "what the caller may do with it"),
 });
 export type KeySummary = Infer<typeof KEY_SUMMARY>;
@@ -80,6 +86,7 @@ export const KEY_INFO = record({
   policy: POLICY,
   enforced: list(ENFORCED_LINE, 64, "every line of the policy, and who sees to it"),
   uses: record({ total: count, thisBoot: count, last: optional(time) }),
+  notes: optional(bytes(0, MAXIMUM_NOTES, { about: "what a front keeps with it; the vault does not look into it" })),
   wallet: optional(record({ name: text(64), path: text(200), masterId: text(32) }, "where it is in which wallet")),
 });
 export type KeyInfo = Infer<typeof KEY_INFO>;
@@ -108,9 +115,15 @@ const DERIVE_SPEC = {
   ingredient,
 } as const;
 
+const iv = optional(
+  bytes(8, 64, { about: "nonce, initialization vector or first counter block, for those that take one" }),
+);
+
 const CIPHER_SPEC = {
   key: keyName,
   cipher: optional(oneOf(CIPHERS, "default: aes-gcm, rsa-oaep")),
+  iv,
+  tagLength: optional(integer(12, 16, "aes-gcm-iv: bytes of tag; default: 16")),
   digest,
   label: optional(bytes(0, 1024, { about: "OAEP label" })),
   aad: optional(bytes(0, 4096, { about: "authenticated, not encrypted" })),
@@ -300,6 +313,22 @@ export const OPERATIONS = {
     { key: KEY_INFO },
     changes,
   ),
+  "key.rename": operation(
+    "Gives a key another name in its scope.",
+    "manage",
+    "PUT /v1/keys/{key}/name",
+    { key: keyName, name: newName },
+    { key: KEY_INFO },
+    changes,
+  ),
+  "key.note": operation(
+    "Keeps a front's own notes with a key, in place of those before.",
+    "manage",
+    "PUT /v1/keys/{key}/notes",
+    { key: keyName, notes: bytes(0, MAXIMUM_NOTES) },
+    { key: KEY_INFO },
+    changes,
+  ),
   "key.delete": operation(
     "Destroys a key for ever: its slot in the root is overwritten, its sealed form removed.",
     "manage",
@@ -363,7 +392,7 @@ export const OPERATIONS = {
     "Encrypts one key of the vault under another, if its policy lets it leave.",
     "use",
     "POST /v1/keys/{key}/wrap",
-    { key: keyName, target: keyName, cipher: optional(oneOf(CIPHERS)), digest, ingredient },
+    { key: keyName, target: keyName, cipher: optional(oneOf(CIPHERS)), iv, digest, ingredient },
     { wrapped: bytes(1, MAXIMUM_MESSAGE) },
   ),
   unwrap: operation(
@@ -374,6 +403,7 @@ export const OPERATIONS = {
       key: keyName,
       wrapped: bytes(1, 16_384),
       cipher: optional(oneOf(CIPHERS)),
+      iv,
       digest,
       ingredient,
       into: record({ ...NEW_KEY, type: oneOf(KEY_TYPE_NAMES) }),
@@ -387,6 +417,59 @@ export const OPERATIONS = {
     "POST /v1/random",
     { length: integer(1, MAXIMUM_MESSAGE - 4096) },
     { random: secretBytes(1, MAXIMUM_MESSAGE) },
+  ),
+
+  "object.create": operation(
+    "Keeps a certificate, somebody's public key, or data of a program. Names need not differ.",
+    "anyone",
+    "POST /v1/objects",
+    {
+      name: newName,
+      class: oneOf(OBJECT_CLASSES),
+      value: bytes(0, MAXIMUM_OBJECT),
+      key: optional(keyName),
+      ...OBJECT_FIELDS,
+    },
+    { object: OBJECT_SUMMARY },
+    changes,
+  ),
+  "object.list": operation(
+    "The objects the caller may see.",
+    "anyone",
+    "GET /v1/objects",
+    { class: optional(oneOf(OBJECT_CLASSES)), after: optional(text(32)), limit: optional(integer(1, 500)) },
+    { objects: list(OBJECT_SUMMARY, 500), more: flag(), after: optional(text(32)) },
+    looks,
+  ),
+  "object.show": operation(
+    "An object, whole.",
+    "anyone",
+    "GET /v1/objects/{object}",
+    { object: objectName },
+    { object: OBJECT_INFO },
+    looks,
+  ),
+  "object.change": operation(
+    "Changes an object; fields that are not named stay.",
+    "anyone",
+    "PUT /v1/objects/{object}",
+    {
+      object: objectName,
+      name: optional(newName),
+      value: optional(bytes(0, MAXIMUM_OBJECT)),
+      key: optional(keyName),
+      ...OBJECT_FIELDS,
+    },
+    { object: OBJECT_SUMMARY },
+    changes,
+  ),
+  "object.delete": operation(
+    "Removes an object.",
+    "anyone",
+    "DELETE /v1/objects/{object}",
+    { object: objectName },
+    { id: text(32) },
+    changes,
   ),
 
   "storage.public": operation(

@@ -9,7 +9,9 @@ import { bindingHandlers } from "./handlers/binding.ts";
 import { deviceHandlers } from "./handlers/device.ts";
 import type { Handler, Handlers } from "./handlers/handler.ts";
 import { journalHandlers } from "./handlers/journal.ts";
+import { keyNameHandlers } from "./handlers/key-names.ts";
 import { keyHandlers } from "./handlers/keys.ts";
+import { objectHandlers } from "./handlers/objects.ts";
 import { storageHandlers } from "./handlers/storage.ts";
 import { useHandlers } from "./handlers/uses.ts";
 import { type DeviceRole, hasRole } from "./rights.ts";
@@ -19,6 +21,8 @@ import type { OpenVault, Request } from "./vault.ts";
 export const HANDLERS: Handlers<OperationName> = {
   ...keyHandlers,
   ...useHandlers,
+  ...keyNameHandlers,
+  ...objectHandlers,
   ...storageHandlers,
   ...deviceHandlers,
   ...bindingHandlers,

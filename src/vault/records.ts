@@ -31,6 +31,8 @@ export interface KeyRecord {
   /** Only for a key whose policy counts. */
   readonly uses?: UseCount | undefined;
   readonly wallet?: WalletPlace | undefined;
+  /** What a front keeps with the key. */
+  readonly notes?: Uint8Array | undefined;
 }
 
 export interface UseCount {

@@ -3,7 +3,14 @@
  * holds to, who enforces it, and whether a use is within it.
  */
 import { ThornkeyError } from "../errors.ts";
-import { type Digest, factsOf, KEY_TYPES, type KeyUse } from "../operations/key-types.ts";
+import {
+  BROKEN_DIGESTS,
+  type Digest,
+  factsOf,
+  KEY_TYPES,
+  type KeyUse,
+  ONLY_WHEN_NAMED,
+} from "../operations/key-types.ts";
 import type { Algorithm, Enforcer, FixedPolicy, Policy } from "../operations/policy.ts";
 import type { StoredKey, UseCount } from "./records.ts";
 
@@ -56,13 +63,23 @@ const RULES: readonly Rule[] = [
     says: ({ fixed }) => fixed.algorithms && `algorithms: ${fixed.algorithms.join(", ")}`,
     by: vault,
     refuses: ({ fixed }, { algorithm }) =>
-      !fixed.algorithms || fixed.algorithms.includes(algorithm) ? undefined : `it is not for ${algorithm}`,
+      (fixed.algorithms ? fixed.algorithms.includes(algorithm) : !ONLY_WHEN_NAMED.has(algorithm))
+        ? undefined
+        : `it is not for ${algorithm}`,
   },
   {
     says: ({ fixed }) => fixed.digests && `digests: ${fixed.digests.join(", ")}`,
     by: vault,
-    refuses: ({ fixed }, { digest }) =>
-      !fixed.digests || digest === undefined || fixed.digests.includes(digest) ? undefined : `it is not for ${digest}`,
+    refuses({ fixed: { digests } }, { purpose, algorithm, digest }) {
+      // What is signed without the name of a digest could be any.
+      if (digest === undefined) {
+        return digests && purpose === "sign" && ONLY_WHEN_NAMED.has(algorithm)
+          ? `it is for ${digests.join(", ")}, and ${algorithm} signs anything`
+          : undefined;
+      }
+      const within = digests ? digests.includes(digest) : !(purpose === "sign" && BROKEN_DIGESTS.has(digest));
+      return within ? undefined : `it is not for ${digest}`;
+    },
   },
   {
     says: ({ fixed }) => fixed.notBefore !== undefined && `not before ${day(fixed.notBefore)}`,

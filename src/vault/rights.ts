@@ -39,6 +39,9 @@ function isNamed(names: readonly string[], caller: Caller): boolean | Promise<bo
   return caller.programSha256().then((hash) => names.some((name) => matches(whoOf(name), caller.facts, hash)));
 }
 
+/** What somebody owns and a policy gives rights on: a key, or an object. */
+export type Governed = Pick<StoredKey, "scope" | "owner"> & { readonly policy: Pick<StoredKey["policy"], "allow"> };
+
 export interface Authority {
   readonly device: DevicePolicy;
   namespace(name: string): Namespace | undefined;
@@ -48,7 +51,7 @@ export interface Authority {
  * @returns what the caller may do with the key. Waits only when a policy names programs by their digest.
  */
 export function rightsOn(
-  key: StoredKey,
+  key: Governed,
   caller: Caller,
   authority: Authority,
 ): ReadonlySet<Right> | Promise<ReadonlySet<Right>> {
@@ -69,7 +72,7 @@ export function rightsOn(
 }
 
 /** In a namespace nobody owns a key alone: its administrators do. */
-function isOwner(key: StoredKey, caller: Caller, _authority: Authority): boolean {
+function isOwner(key: Governed, caller: Caller, _authority: Authority): boolean {
   return isUserScope(key.scope) && key.owner === caller.facts.uid;
 }
 

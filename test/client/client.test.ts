@@ -48,7 +48,14 @@ describe("a client", () => {
     await key.mac(new Uint8Array(3));
     await key.wrap("other");
     await key.unwrap(new Uint8Array(3), { into: { name: "k", type: "aes256" } });
+    await key.rename("new");
+    await key.note(Uint8Array.of(1));
     await key.delete();
+    await thornkey.objects.create({ name: "cert", class: "certificate", value: Uint8Array.of(1) });
+    for await (const _ of thornkey.objects.list());
+    await thornkey.objects.show("cert");
+    await thornkey.objects.change("cert", { public: true });
+    await thornkey.objects.delete("cert");
     await thornkey.random(16);
     await thornkey.storage.publicKey();
     await thornkey.storage.open({ stanzas: [] });
@@ -116,8 +123,8 @@ describe("a client", () => {
     const summary = sample(operationOf("key.show").reply) as { key: object };
     lab.vault.handlers["key.list"] = ({ args }) => {
       const { after } = args as { after?: string };
-      const { id, type, protection, root, owner, created, rights } = summary.key as Record<string, unknown>;
-      const keys = [{ id, name: `after-${after}`, type, protection, root, owner, created, rights }];
+      const { id, type, protection, root, owner, created, revision, rights } = summary.key as Record<string, unknown>;
+      const keys = [{ id, name: `after-${after}`, type, protection, root, owner, created, revision, rights }];
       return after === "b" ? { keys, more: false } : { keys, more: true, after: after === "a" ? "b" : "a" };
     };
     const names = [];

@@ -1,5 +1,5 @@
 import { createECDH } from "node:crypto";
-import { p256 } from "@noble/curves/nist.js";
+import { createRequire } from "node:module";
 import { concat, toHex } from "../../bytes/bytes.ts";
 
 export interface KeyPair {
@@ -35,12 +35,8 @@ export function publicKeyOf(scalar: Uint8Array): Uint8Array {
 
 /** @param point X ‖ Y */
 export function isOnCurve(point: Uint8Array): boolean {
-  try {
-    p256.Point.fromBytes(uncompressed(point));
-    return true;
-  } catch {
-    return false;
-  }
+  const [x, y] = [integer(point.subarray(0, 32)), integer(point.subarray(32))];
+  return point.length === 64 && x < P && y < P && (y * y - (x * x * x - 3n * x + B)) % P === 0n;
 }
 
 /** @returns the X coordinate of scalar times point, 32 bytes; undefined when the point is not on the curve */
@@ -61,7 +57,7 @@ export function sign(digest: Uint8Array, scalar: Uint8Array, nonce: () => KeyPai
   for (;;) {
     const k = nonce();
     const r = integer(k.point.subarray(0, 32)) % N;
-    const s = F.mul(F.inv(integer(k.scalar)), F.create(integer(digest) + r * integer(scalar)));
+    const s = (inverse(integer(k.scalar)) * (integer(digest) + r * integer(scalar))) % N;
     if (r !== 0n && s !== 0n) return concat(bytesOf(r), bytesOf(s));
   }
 }
@@ -71,6 +67,7 @@ export function sign(digest: Uint8Array, scalar: Uint8Array, nonce: () => KeyPai
  * @param point X ‖ Y, on the curve
  */
 export function verify(digest: Uint8Array, signature: Uint8Array, point: Uint8Array): boolean {
+  const { p256 } = curves();
   try {
     return p256.verify(signature, digest, uncompressed(point), { prehash: false, lowS: false });
   } catch {
@@ -79,9 +76,23 @@ export function verify(digest: Uint8Array, signature: Uint8Array, point: Uint8Ar
 }
 
 const CURVE = "prime256v1";
-const F = p256.Point.Fn;
-const N = F.ORDER;
+/** SP 800-186, 3.2.1.3: the field, the curve's b, the order of its generator. */
+const P = 0xffffffff00000001000000000000000000000000ffffffffffffffffffffffffn;
+const B = 0x5ac635d8aa3a93e7b3ebbd55769886bc651d06b0cc53b0f63bce3c3e27d2604bn;
+const N = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n;
 const generator = createECDH(CURVE);
+
+/** Loaded when it is needed: it takes longer to load than the rest of the emulator. */
+function curves(): typeof import("@noble/curves/nist.js") {
+  return createRequire(import.meta.url)("@noble/curves/nist.js");
+}
+
+/** @param value 1 to N-1. @returns its inverse modulo N, by Euclid's extended algorithm */
+function inverse(value: bigint): bigint {
+  let [a, b, x, y] = [value, N, 1n, 0n];
+  while (b !== 0n) [a, b, x, y] = [b, a % b, y, x - (a / b) * y];
+  return ((x % N) + N) % N;
+}
 
 function uncompressed(point: Uint8Array): Uint8Array {
   return concat(Uint8Array.of(4), point);

@@ -1,6 +1,5 @@
 /** Making, taking in, showing, changing and destroying keys. */
 
-import { fromHex } from "../../bytes/bytes.ts";
 import { p256Spki } from "../../bytes/der.ts";
 import type { Secret } from "../../bytes/secret.ts";
 import { ThornkeyError } from "../../errors.ts";
@@ -9,7 +8,7 @@ import type { FixedPolicy, Policy } from "../../operations/policy.ts";
 import { encodeStrictly } from "../../operations/protocol.ts";
 import type { KeyInfo, KeySummary, OperationName } from "../../operations/table.ts";
 import { parseWho } from "../../operations/who.ts";
-import { idText, sealMaterial } from "../keyring.ts";
+import { sealMaterial } from "../keyring.ts";
 import { generateMaterial } from "../material/generate.ts";
 import type { NewMaterial } from "../material/material.ts";
 import { parseMaterial } from "../material/parse.ts";
@@ -29,6 +28,7 @@ import { type Change, isKey, KIND, type Kind, newId } from "../store/state.ts";
 import { keyFor } from "../use.ts";
 import type { OpenVault, Request } from "../vault.ts";
 import type { Handlers } from "./handler.ts";
+import { listPage } from "./paging.ts";
 
 type Names = Extract<
   OperationName,
@@ -62,28 +62,15 @@ export const keyHandlers: Handlers<Names> = {
     return { key: await storeWrapped(vault, request, wanted, { ...parsed, secret }, "imported", place) };
   },
 
-  async "key.list"(vault, request, { after, limit = 100, namespace }) {
-    if (after !== undefined && !/^[0-9a-f]{32}$/.test(after)) {
-      throw new ThornkeyError("USAGE", "'after' is what the page before ended with");
-    }
-    const keys: KeySummary[] = [];
-    let position = after === undefined ? new Uint8Array(0) : fromHex(after);
-    for (;;) {
-      const page = vault.state.page(position, PAGE);
-      for (const record of page) {
-        position = record.id;
-        if (!isKey(record.kind)) continue;
-        const key = storedKey(record);
-        if (namespace !== undefined && key.scope !== namespace) continue;
-        const rights = await rightsOn(key, request.caller, vault.authority);
-        if (rights.size > 0) keys.push(summary(key, rights));
-        // A page must also fit one message.
-        if (keys.length === Math.min(limit, LISTED_AT_ONCE)) return { keys, more: true, after: idText(position) };
-      }
-      if (page.length < PAGE) return { keys, more: false };
-      // A big store must not hold up everybody else.
-      await new Promise((resolve) => setImmediate(resolve));
-    }
+  async "key.list"(vault, request, { namespace, ...where }) {
+    const { items, ...rest } = await listPage(vault, where, async (record) => {
+      if (!isKey(record.kind)) return undefined;
+      const key = storedKey(record);
+      if (namespace !== undefined && key.scope !== namespace) return undefined;
+      const rights = await rightsOn(key, request.caller, vault.authority);
+      return rights.size > 0 ? summary(key, rights) : undefined;
+    });
+    return { keys: items, ...rest };
   },
 
   async "key.show"(vault, request, { key: name }) {
@@ -161,12 +148,6 @@ export const keyHandlers: Handlers<Names> = {
   },
 };
 
-/** Some 400 bytes each at the most. */
-const LISTED_AT_ONCE = 200;
-
-/** Rows looked at in one turn. */
-const PAGE = 256;
-
 /** Where a new key belongs: its owner's scope, or a namespace. */
 export interface Place {
   readonly scope: string;
@@ -185,17 +166,28 @@ export async function placeFor(
   type: KeyType,
   resident: boolean,
 ): Promise<Place> {
-  const { uid } = request.caller.facts;
-  const slash = name.indexOf("/");
-  const scope = slash < 0 ? userScope(uid) : name.slice(0, slash);
-  const label = name.slice(slash + 1);
-  if (isUserScope(scope) && scope !== userScope(uid)) {
-    throw new ThornkeyError("NOT_PERMITTED", "a key can be made for oneself, or in a namespace");
-  }
   mustFitType(type, fixed, resident);
   mustBeReadable(policy);
   if ((fixed.ingredient ?? false) !== (ingredient !== undefined)) {
     throw new ThornkeyError("USAGE", "an ingredient and a policy that wants one belong together");
+  }
+  const place = await scopeFor(vault, request, name);
+  const { scope, label } = place;
+  if (vault.state.byName(fullName(scope, label)) !== undefined) {
+    throw new ThornkeyError("KEY_EXISTS", `there is a '${fullName(scope, label)}' already`, {
+      hint: "choose another name, or delete that one first",
+    });
+  }
+  return place;
+}
+
+/** @throws ThornkeyError `NOT_PERMITTED` when the caller makes nothing there */
+export async function scopeFor(vault: OpenVault, request: Request, name: string): Promise<Place> {
+  const { uid } = request.caller.facts;
+  const slash = name.indexOf("/");
+  const scope = slash < 0 ? userScope(uid) : name.slice(0, slash);
+  if (isUserScope(scope) && scope !== userScope(uid)) {
+    throw new ThornkeyError("NOT_PERMITTED", "a key can be made for oneself, or in a namespace");
   }
   if (!(await mayCreate(scope, request.caller, vault.authority))) {
     throw isUserScope(scope)
@@ -206,16 +198,11 @@ export async function placeFor(
           hint: "its administrators can; 'thornkey namespace list' shows yours",
         });
   }
-  if (vault.state.byName(fullName(scope, label)) !== undefined) {
-    throw new ThornkeyError("KEY_EXISTS", `there is a '${fullName(scope, label)}' already`, {
-      hint: "choose another name, or delete that one first",
-    });
-  }
-  return { scope, label };
+  return { scope, label: name.slice(slash + 1) };
 }
 
 /** Everybody a policy names must be somebody. */
-function mustBeReadable(policy: Policy): void {
+export function mustBeReadable(policy: Pick<Policy, "allow">): void {
   for (const { who } of policy.allow ?? []) parseWho(who);
 }
 
@@ -347,7 +334,7 @@ async function store(vault: OpenVault, request: Request, id: Uint8Array, record:
 }
 
 /** @throws ThornkeyError `LIMIT_REACHED` */
-function mustHaveRoom(vault: OpenVault, change: Change, request: Request, scope: string): void {
+export function mustHaveRoom(vault: OpenVault, change: Change, request: Request, scope: string): void {
   const namespace = vault.namespaces.get(scope);
   const limit = namespace ? namespace.keysAtMost : vault.device.keysPerOwner;
   const administrators = vault.device.administrators.includes(`uid:${request.caller.facts.uid}`);
@@ -361,17 +348,17 @@ function mustHaveRoom(vault: OpenVault, change: Change, request: Request, scope:
 }
 
 /** So that the same request, sent again because its answer was lost, gets the same answer. */
-function remember(change: Change, request: Request, reply: unknown): void {
+export function remember(change: Change, request: Request, reply: unknown): void {
   if (request.requestKey !== undefined) change.rememberReply(request.requestKey, encodeStrictly(reply));
 }
 
-function currentKey(change: Change, id: Uint8Array, name: string): StoredKey {
+export function currentKey(change: Change, id: Uint8Array, name: string): StoredKey {
   const record = change.get(id);
   if (record === undefined) throw new ThornkeyError("KEY_NOT_FOUND", `key '${name}' was deleted meanwhile`);
   return storedKey(record);
 }
 
-function namesOf(key: StoredKey) {
+export function namesOf(key: StoredKey) {
   return { full: key.name, bare: key.label, scope: key.scope };
 }
 
@@ -379,7 +366,7 @@ export function kindOf({ handle }: KeyRecord): Kind {
   return handle === undefined ? KIND.key : KIND.resident;
 }
 
-function forget(vault: OpenVault, id: string): void {
+export function forget(vault: OpenVault, id: string): void {
   vault.keyring.forget(id);
   vault.keyring.forgetNames();
 }
@@ -393,6 +380,7 @@ function summary(key: StoredKey, rights: ReadonlySet<KeySummary["rights"][number
     root: key.root,
     owner: key.owner,
     created: key.created,
+    revision: key.generation,
     rights: [...rights],
   };
 }
@@ -401,7 +389,7 @@ export async function infoOf(vault: OpenVault, request: Request, key: StoredKey)
   return { ...infoNow(vault, key), rights: [...(await rightsOn(key, request.caller, vault.authority))] };
 }
 
-function infoNow(vault: OpenVault, key: StoredKey): KeyInfo {
+export function infoNow(vault: OpenVault, key: StoredKey): KeyInfo {
   const figures = vault.ledger.of(key.id);
   const counted = key.uses;
   const last = Math.max(figures.last, counted?.last ?? 0);
@@ -417,6 +405,7 @@ function infoNow(vault: OpenVault, key: StoredKey): KeyInfo {
       thisBoot: Math.max(figures.thisBoot, usesInBoot(counted, vault.boot)),
       ...(last > 0 && { last }),
     },
+    ...(key.notes && { notes: key.notes }),
     ...(key.wallet && {
       wallet: { name: key.wallet.name, path: key.wallet.path, masterId: key.wallet.masterId },
     }),

@@ -2,11 +2,19 @@
 
 import { Secret } from "../../bytes/secret.ts";
 import { ThornkeyError } from "../../errors.ts";
-import { type Digest, factsOf, type KeyType, type SignatureAlgorithm } from "../../operations/key-types.ts";
+import {
+  type Digest,
+  factsOf,
+  type KeyType,
+  type SignatureAlgorithm,
+  signatureAlgorithmsOf,
+} from "../../operations/key-types.ts";
 import type { FixedPolicy } from "../../operations/policy.ts";
 import type { OperationName } from "../../operations/table.ts";
-import { sha256, spkiPoint } from "../digest.ts";
+import { spkiPoint } from "../digest.ts";
+import { digestOf } from "../material/engine.ts";
 import type { EncryptSpec, SignSpec } from "../material/material.ts";
+import { checkSignSpec } from "../material/settings.ts";
 import { verifySignature } from "../material/verify.ts";
 import type { StoredKey } from "../records.ts";
 import { mustBeWithin } from "../restrictions.ts";
@@ -81,7 +89,7 @@ export const useHandlers: Handlers<Names> = {
     return { mac: vault.keyring.load(key, ingredient).mac(digest, data) };
   },
 
-  async wrap(vault, request, { key: name, target, cipher, digest, ingredient }) {
+  async wrap(vault, request, { key: name, target, cipher, iv, digest, ingredient }) {
     const algorithm = await cipherOf(vault, request, name, cipher, "aes-kwp");
     // Whoever takes a key out must be allowed to use it, and its policy must let it go.
     const leaving = await keyFor(vault, request, target, "manage");
@@ -94,7 +102,7 @@ export const useHandlers: Handlers<Names> = {
     }
     const key = await keyForUse(vault, request, name, { purpose: "wrap", algorithm, digest });
     using secret = vault.keyring.load(leaving, undefined).export();
-    const spec = encryptSpec(algorithm, { digest });
+    const spec = encryptSpec(algorithm, { digest, iv });
     const wrapped = secret.use((bytes) => vault.keyring.load(key, ingredient).encrypt(spec, bytes));
     await vault.state.change((change) =>
       change.journal({
@@ -107,10 +115,10 @@ export const useHandlers: Handlers<Names> = {
     return { wrapped };
   },
 
-  async unwrap(vault, request, { key: name, wrapped, cipher, digest, ingredient, into }) {
+  async unwrap(vault, request, { key: name, wrapped, cipher, iv, digest, ingredient, into }) {
     const algorithm = await cipherOf(vault, request, name, cipher, "aes-kwp");
     const key = await keyForUse(vault, request, name, { purpose: "unwrap", algorithm, digest });
-    using secret = vault.keyring.load(key, ingredient).decrypt(encryptSpec(algorithm, { digest }), wrapped);
+    using secret = vault.keyring.load(key, ingredient).decrypt(encryptSpec(algorithm, { digest, iv }), wrapped);
     return { key: await storeSecret(vault, request, into, into.type, secret, "unwrapped") };
   },
 
@@ -156,14 +164,8 @@ function signed(
     const signature = vault.keyring.load(key, ingredient).sign(spec, data);
     return signature instanceof Promise ? signature.then((bytes) => ({ signature: bytes })) : { signature };
   }
-  if (spec.digest !== "sha256") {
-    throw new ThornkeyError(
-      "NOT_SUPPORTED",
-      `key '${key.name}' signs SHA-256 digests, and no others: it is in silicon`,
-    );
-  }
-  const digest = spec.digested ? data.slice() : sha256(data);
-  if (digest.length !== 32) throw new ThornkeyError("USAGE", "a SHA-256 digest is 32 bytes");
+  checkSignSpec(key.type as KeyType, spec, data);
+  const digest = ofCurve(digestOf(spec, data));
   return vault.rootQueue
     .run(request.caller.facts.uid, async () => {
       mustStillBeIn(vault, key, handle);
@@ -172,25 +174,33 @@ function signed(
     .then((signature) => ({ signature }));
 }
 
+/**
+ * What ECDSA on P-256 takes of a digest (FIPS 186-5, 6.4.1): its first 256 bits; a shorter one is the number it is.
+ *
+ * @returns 32 bytes, not shared
+ */
+function ofCurve(digest: Uint8Array): Uint8Array {
+  const scalar = new Uint8Array(32);
+  scalar.set(digest.subarray(0, 32), Math.max(0, 32 - digest.length));
+  return scalar;
+}
+
 /** @throws ThornkeyError `USAGE` when the type has no such signature */
 function signSpec(type: KeyType, { algorithm, digest, digested, saltLength }: WantedSignature): SignSpec {
   const { family, bits } = factsOf(type);
-  const able: { [Family in typeof family]: readonly SignatureAlgorithm[] } = {
-    ec: ["ecdsa"],
-    rsa: ["rsa-pss", "rsa-pkcs1"],
-    edwards: ["ed25519"],
-    montgomery: [],
-    symmetric: [],
-  };
-  const [usual] = able[family];
+  const able = signatureAlgorithmsOf(type);
+  const [usual] = able;
   const chosen = algorithm ?? usual;
-  if (chosen === undefined || !able[family].includes(chosen)) {
+  if (chosen === undefined || !able.includes(chosen)) {
     throw new ThornkeyError("USAGE", `a key of type ${type} makes no ${algorithm ?? ""} signatures`.replace("  ", " "));
   }
   if (chosen === "ed25519") {
     if (digest !== undefined || digested)
       throw new ThornkeyError("USAGE", "ed25519 signs the message, no digest of it");
     return { algorithm: chosen, digest: undefined, digested: false };
+  }
+  if (chosen === "rsa-pkcs1-any" || chosen === "rsa-raw") {
+    return { algorithm: chosen, digest, digested: digested ?? false };
   }
   const fitting = family === "ec" && bits > 256 ? (bits === 384 ? "sha384" : "sha512") : "sha256";
   return {
@@ -248,11 +258,23 @@ async function cipherOf(
   return type !== "storage" && factsOf(type).family === "rsa" ? "rsa-oaep" : symmetric;
 }
 
-function encryptSpec(
-  cipher: EncryptSpec["cipher"],
-  { digest, label, aad }: { digest?: Digest | undefined; label?: Uint8Array | undefined; aad?: Uint8Array | undefined },
-): EncryptSpec {
-  return { cipher, ...(digest && { digest }), ...(label && { label }), ...(aad && { aad }) };
+interface WantedCipher {
+  readonly digest?: Digest | undefined;
+  readonly label?: Uint8Array | undefined;
+  readonly aad?: Uint8Array | undefined;
+  readonly iv?: Uint8Array | undefined;
+  readonly tagLength?: number | undefined;
+}
+
+function encryptSpec(cipher: EncryptSpec["cipher"], { digest, label, aad, iv, tagLength }: WantedCipher): EncryptSpec {
+  return {
+    cipher,
+    ...(digest && { digest }),
+    ...(label && { label }),
+    ...(aad && { aad }),
+    ...(iv && { nonce: iv }),
+    ...(tagLength !== undefined && { tagLength }),
+  };
 }
 
 /**

@@ -18,7 +18,7 @@ import { ThornkeyError } from "../../errors.ts";
 import { type NativeKey, openPrivateKey } from "../../machine/openssl/native-key.ts";
 import { DIGESTS, factsOf, type KeyFamily, type KeyType, sizeOf } from "../../operations/key-types.ts";
 import type { EncryptSpec, SignSpec } from "./material.ts";
-import { DEFAULT_OAEP_DIGEST, notSupported, oaepSetting, signSetting } from "./settings.ts";
+import { cipherSetting, DEFAULT_OAEP_DIGEST, notSupported, signSetting } from "./settings.ts";
 
 /** Specifications are checked before. What OpenSSL refuses throws its own errors. */
 export interface Engine {
@@ -43,8 +43,8 @@ export const openNativeEngine: OpenEngine = (type, pkcs8) => {
     : {
         sign: SIGN_NATIVELY[factsOf(type).family](type, key),
         agree: (peer) => key.agree(peer),
-        decrypt: (spec, ciphertext) => key.decrypt(oaepSetting(spec), ciphertext),
-        encrypt: (spec, plaintext) => key.encrypt(oaepSetting(spec), plaintext),
+        decrypt: (spec, ciphertext) => key.decrypt(cipherSetting(spec), ciphertext),
+        encrypt: (spec, plaintext) => key.encrypt(cipherSetting(spec), plaintext),
         close: () => key.close(),
       };
 };
@@ -83,8 +83,8 @@ export const openPortableEngine: OpenEngine = (_, pkcs8) => {
     },
     agree: (peer) =>
       plain(diffieHellman({ privateKey, publicKey: createPublicKey({ key: Buffer.from(peer), ...SPKI }) })),
-    decrypt: (spec, ciphertext) => plain(privateDecrypt(oaepOptions(privateKey, spec), ciphertext)),
-    encrypt: (spec, plaintext) => plain(publicEncrypt(oaepOptions(publicKey, spec), plaintext)),
+    decrypt: (spec, ciphertext) => plain(privateDecrypt(paddingOptions(privateKey, spec), ciphertext)),
+    encrypt: (spec, plaintext) => plain(publicEncrypt(paddingOptions(publicKey, spec), plaintext)),
     close() {}, // a KeyObject is freed when it is collected
   };
 };
@@ -92,9 +92,9 @@ export const openPortableEngine: OpenEngine = (_, pkcs8) => {
 export const SPKI = { format: "der", type: "spki" } as const;
 const PKCS8 = { format: "der", type: "pkcs8" } as const;
 
-/** @throws ThornkeyError `NOT_SUPPORTED` for a digest that is already there */
-export function mustNotBeDigested({ digested }: SignSpec): void {
-  if (!digested) return;
+/** @throws ThornkeyError `NOT_SUPPORTED` for a digest that is already there, or for none at all */
+export function mustNotBeDigested({ digested, digest, algorithm }: SignSpec): void {
+  if (!digested && (digest !== undefined || algorithm === "ed25519")) return;
   throw new ThornkeyError(
     "NOT_SUPPORTED",
     "this Node.js does not sign or verify a digest: it hides OpenSSL's functions",
@@ -115,13 +115,17 @@ export function portableOptions({ algorithm, digest, saltLength }: SignSpec) {
         saltLength: saltLength ?? DIGESTS[digest ?? DEFAULT_OAEP_DIGEST],
       };
     case "rsa-pkcs1":
+    case "rsa-pkcs1-any":
+    case "rsa-raw":
       return { padding: constants.RSA_PKCS1_PADDING };
     case "ed25519":
       return {};
   }
 }
 
-function oaepOptions(key: KeyObject, { digest = DEFAULT_OAEP_DIGEST, label }: EncryptSpec) {
+function paddingOptions(key: KeyObject, { cipher, digest = DEFAULT_OAEP_DIGEST, label }: EncryptSpec) {
+  if (cipher === "rsa-raw") return { key, padding: constants.RSA_NO_PADDING };
+  if (cipher === "rsaes-pkcs1") return { key, padding: constants.RSA_PKCS1_PADDING };
   return {
     key,
     padding: constants.RSA_PKCS1_OAEP_PADDING,

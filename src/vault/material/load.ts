@@ -1,6 +1,6 @@
 import { Secret } from "../../bytes/secret.ts";
 import { ThornkeyError } from "../../errors.ts";
-import { canDo, factsOf, type KeyType } from "../../operations/key-types.ts";
+import { canDo, factsOf, type KeyType, sizeOf } from "../../operations/key-types.ts";
 import { pointOf } from "../../operations/public-keys.ts";
 import { AES } from "./aes.ts";
 import { type Engine, type OpenEngine, openNativeEngine, openPortableEngine } from "./engine.ts";
@@ -8,7 +8,7 @@ import { hkdf } from "./hkdf.ts";
 import { hmac } from "./hmac.ts";
 import type { EncryptSpec, LoadedKey } from "./material.ts";
 import { typeOfPkcs8 } from "./pkcs8.ts";
-import { checkSignSpec, maximumOaepLength, notSupported } from "./settings.ts";
+import { checkSignSpec, maximumPlaintext, notSupported } from "./settings.ts";
 
 /**
  * Makes a key ready for use.
@@ -64,10 +64,11 @@ function loadAsymmetric(type: KeyType, secret: Secret, open: OpenEngine): Loaded
     ...(canDo(type, "rsa-oaep") && {
       encrypt(spec, plaintext) {
         const using = opened();
-        mustBeOaep(type, spec);
-        const most = maximumOaepLength(type, spec.digest);
-        if (plaintext.length > most) {
-          throw new ThornkeyError("MALFORMED", `${type} encrypts at most ${most} bytes`, {
+        mustBeForRsa(type, spec);
+        const most = maximumPlaintext(type, spec);
+        if (plaintext.length > most || (spec.cipher === "rsa-raw" && plaintext.length < most)) {
+          const bytes = spec.cipher === "rsa-raw" ? `exactly ${most}` : `at most ${most}`;
+          throw new ThornkeyError("MALFORMED", `${type} encrypts ${bytes} bytes with ${spec.cipher}`, {
             hint: "encrypt a key with it, and the data with that",
           });
         }
@@ -75,7 +76,8 @@ function loadAsymmetric(type: KeyType, secret: Secret, open: OpenEngine): Loaded
       },
       decrypt(spec, ciphertext) {
         const using = opened();
-        mustBeOaep(type, spec);
+        mustBeForRsa(type, spec);
+        if (ciphertext.length !== sizeOf(type)) throw new ThornkeyError("MALFORMED", "this does not decrypt");
         return new Secret(attempt("MALFORMED", "this does not decrypt", () => using.decrypt(spec, ciphertext)));
       },
     }),
@@ -130,17 +132,26 @@ function refusing(type: KeyType) {
   };
 }
 
-function mustBeOaep(type: KeyType, { cipher, nonce, aad }: EncryptSpec): void {
-  if (cipher !== "rsa-oaep") throw notSupported(type, cipher);
-  if (nonce === undefined && aad === undefined) return;
-  throw new ThornkeyError("MALFORMED", "rsa-oaep has a label, but no nonce and no additional data");
+function mustBeForRsa(type: KeyType, { cipher, nonce, aad, tagLength, label, digest }: EncryptSpec): void {
+  if (!canDo(type, cipher)) throw notSupported(type, cipher);
+  if (nonce !== undefined || aad !== undefined || tagLength !== undefined) {
+    throw new ThornkeyError("MALFORMED", `${cipher} has no nonce, no tag and no additional data`);
+  }
+  if (cipher !== "rsa-oaep" && (label !== undefined || digest !== undefined)) {
+    throw new ThornkeyError("MALFORMED", `${cipher} has no label and no digest`);
+  }
 }
 
-function aesOf(type: KeyType, { cipher, label, digest }: EncryptSpec) {
+function aesOf(type: KeyType, { cipher, label, digest, tagLength }: EncryptSpec) {
   const way = AES[cipher];
   if (way === undefined) throw notSupported(type, cipher);
-  if (label === undefined && digest === undefined) return way;
-  throw new ThornkeyError("MALFORMED", `${cipher} has no label and no digest`);
+  if (label !== undefined || digest !== undefined) {
+    throw new ThornkeyError("MALFORMED", `${cipher} has no label and no digest`);
+  }
+  if (tagLength !== undefined && !way.tagged) {
+    throw new ThornkeyError("MALFORMED", `${cipher} has no tag of a length of one's choice`);
+  }
+  return way;
 }
 
 /** Turns what OpenSSL throws into an error of the house. Its own says nothing more, and must not show any input. */

@@ -14,7 +14,7 @@ export interface NewMaterial {
 
 export interface SignSpec {
   readonly algorithm: SignatureAlgorithm;
-  /** undefined only for ed25519 */
+  /** undefined only for ed25519, rsa-pkcs1-any and rsa-raw */
   readonly digest: Digest | undefined;
   /** The data is the digest already. */
   readonly digested: boolean;
@@ -30,8 +30,13 @@ export interface EncryptSpec {
   readonly label?: Uint8Array;
   /** Of AES-GCM: authenticated, not encrypted. */
   readonly aad?: Uint8Array;
-  /** Of AES-GCM, 12 bytes, only to decrypt: the cipher text then has none in front. */
+  /**
+   * Of AES-GCM, 12 bytes, only to decrypt: the cipher text then has none in front. Of `aes-gcm-iv` 8 to 64 bytes, of
+   * `aes-cbc` and `aes-ctr` 16.
+   */
   readonly nonce?: Uint8Array;
+  /** Of `aes-gcm-iv`: bytes of tag, 12 to 16; default 16. */
+  readonly tagLength?: number;
 }
 
 export interface DeriveSpec {

@@ -2,7 +2,14 @@
 import { toHex } from "../../bytes/bytes.ts";
 import { ThornkeyError } from "../../errors.ts";
 import type { Setting } from "../../machine/openssl/native-key.ts";
-import { canDo, DIGESTS, type Digest, type KeyType, sizeOf } from "../../operations/key-types.ts";
+import {
+  canDo,
+  DIGESTS,
+  type Digest,
+  type KeyType,
+  type SignatureAlgorithm,
+  sizeOf,
+} from "../../operations/key-types.ts";
 import type { EncryptSpec, SignSpec } from "./material.ts";
 
 export const DEFAULT_OAEP_DIGEST: Digest = "sha256";
@@ -22,11 +29,28 @@ export function checkSignSpec(type: KeyType, spec: SignSpec, data: Uint8Array): 
     if (digest === undefined && !digested) return;
     throw new ThornkeyError("NOT_SUPPORTED", "Ed25519 signs the message itself, not a digest of it");
   }
+  const most = WITHOUT_DIGEST[algorithm]?.(sizeOf(type));
+  if (most !== undefined) {
+    if (digest !== undefined || digested) {
+      throw new ThornkeyError("NOT_SUPPORTED", `${algorithm} signs what it is given, and knows no digest`);
+    }
+    if (data.length > most || (algorithm === "rsa-raw" && data.length < most)) {
+      throw new ThornkeyError("MALFORMED", `${algorithm} with ${type} signs ${most} bytes, not ${data.length}`);
+    }
+    return;
+  }
   if (digest === undefined) throw new ThornkeyError("MALFORMED", `${algorithm} needs the name of a digest`);
   if (digested && data.length !== DIGESTS[digest]) {
     throw new ThornkeyError("MALFORMED", `a ${digest} digest has ${DIGESTS[digest]} bytes, not ${data.length}`);
   }
 }
+
+/** The algorithms that know of no digest, and how many bytes they take of a modulus of so many. */
+const WITHOUT_DIGEST: { readonly [Name in SignatureAlgorithm]?: (modulus: number) => number } = {
+  // RFC 8017, 9.2: at least 11 bytes are padding.
+  "rsa-pkcs1-any": (modulus) => modulus - 11,
+  "rsa-raw": (modulus) => modulus,
+};
 
 function checkSaltLength(type: KeyType, { algorithm, digest }: SignSpec, saltLength: number): void {
   const most = algorithm === "rsa-pss" && digest !== undefined ? maximumSaltLength(type, digest) : -1;
@@ -42,13 +66,19 @@ export function maximumSaltLength(type: KeyType, digest: Digest): number {
   return sizeOf(type) - DIGESTS[digest] - 2;
 }
 
-/** @returns bytes of the longest message RSA-OAEP takes (RFC 8017, 7.1.1) */
-export function maximumOaepLength(type: KeyType, digest: Digest = DEFAULT_OAEP_DIGEST): number {
-  return sizeOf(type) - 2 * DIGESTS[digest] - 2;
+/** @returns bytes of the longest message that RSA encrypts so (RFC 8017, 7.1.1, 7.2.1) */
+export function maximumPlaintext(type: KeyType, { cipher, digest = DEFAULT_OAEP_DIGEST }: EncryptSpec): number {
+  if (cipher === "rsa-raw") return sizeOf(type);
+  return cipher === "rsaes-pkcs1" ? sizeOf(type) - 11 : sizeOf(type) - 2 * DIGESTS[digest] - 2;
 }
 
-/** Of a specification that was checked, for algorithms over a digest. */
+const PKCS1: Setting = { id: "pkcs1", parameters: [["rsa_padding_mode", "pkcs1"]] };
+const RAW: Setting = { id: "raw", parameters: [["rsa_padding_mode", "none"]] };
+
+/** Of a specification that was checked. */
 export function signSetting({ algorithm, digest, saltLength }: SignSpec): Setting {
+  if (algorithm === "rsa-pkcs1-any") return PKCS1;
+  if (algorithm === "rsa-raw") return RAW;
   if (algorithm === "ecdsa" || digest === undefined) return ECDSA;
   if (algorithm === "rsa-pkcs1") {
     return {
@@ -71,7 +101,10 @@ export function signSetting({ algorithm, digest, saltLength }: SignSpec): Settin
   };
 }
 
-export function oaepSetting({ digest = DEFAULT_OAEP_DIGEST, label }: EncryptSpec): Setting {
+/** How RSA encrypts. OpenSSL 3.2 and later answer noise to a wrong padding of PKCS#1 v1.5 ("implicit rejection"). */
+export function cipherSetting({ cipher, digest = DEFAULT_OAEP_DIGEST, label }: EncryptSpec): Setting {
+  if (cipher === "rsaes-pkcs1") return PKCS1;
+  if (cipher === "rsa-raw") return RAW;
   return {
     id: "oaep",
     parameters: [

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { equal, xor } from "../../bytes/bytes.ts";
+import { equal, toHex, xor } from "../../bytes/bytes.ts";
 import { ThornkeyError } from "../../errors.ts";
 import { decodeStrictly, encodeStrictly } from "../../operations/protocol.ts";
 import type { VaultEvent } from "../../operations/table.ts";
@@ -10,7 +10,7 @@ import { decodeHead, emptyHead, encodeHead, type Head } from "./head.ts";
 import type { Sealing } from "./sealing.ts";
 
 /** What a record is. The number is stored. */
-export const KIND = { key: 1, device: 2, namespace: 3, resident: 4 } as const;
+export const KIND = { key: 1, device: 2, namespace: 3, resident: 4, object: 5 } as const;
 
 export function isKey(kind: number): boolean {
   return kind === KIND.key || kind === KIND.resident;
@@ -371,7 +371,7 @@ function createState(options: StateOptions, initial: Head): State {
           const place = recordPlace(row.kind, row.id, row.generation);
           const body = sealing.open(place, row.sealed);
           const sealed = next.seal(place, body);
-          const names = namesIn(row.kind, decodeStrictly(body));
+          const names = namesIn(row.kind, row.id, decodeStrictly(body));
           database.records.put({
             ...row,
             sealed,
@@ -435,15 +435,21 @@ function createState(options: StateOptions, initial: Head): State {
 }
 
 /** Under what a record can be found, as {@link Change.put} was told. */
-function namesIn(kind: number, body: unknown): RecordNames | null {
+function namesIn(kind: number, id: Uint8Array, body: unknown): RecordNames | null {
   if (kind === KIND.device) return null;
   if (kind === KIND.namespace) return namespaceNames((body as { name: string }).name);
   const { scope, label } = body as { scope: string; label: string };
+  if (kind === KIND.object) return objectNames(scope, label, id);
   return { full: `${scope}/${label}`, bare: label, scope };
 }
 
 export function namespaceNames(name: string): RecordNames {
   return { full: `namespace ${name}`, bare: "namespace", scope: "" };
+}
+
+/** Objects may have the same name, and never that of a key: no name has this sign in it. */
+export function objectNames(scope: string, label: string, id: Uint8Array): RecordNames {
+  return { full: `${scope}/#${toHex(id)}`, bare: `#${label}`, scope };
 }
 
 function notCounted(cause: unknown): ThornkeyError {

@@ -4,6 +4,7 @@ import {
   type Digest,
   KEY_TYPE_NAMES,
   type KeyType,
+  ONLY_WHEN_NAMED,
   signatureAlgorithmsOf,
 } from "../../../src/operations/key-types.ts";
 import { generateMaterial } from "../../../src/vault/material/generate.ts";
@@ -15,13 +16,15 @@ export function digest(name: Digest, data: Uint8Array): Uint8Array {
   return new Uint8Array(createHash(name).update(data).digest());
 }
 
-/** Every way a type signs a message. */
+/** Every way a type signs a message; not what signs anything it is given. */
 export function signSpecsOf(type: KeyType): SignSpec[] {
-  return signatureAlgorithmsOf(type).flatMap((algorithm): SignSpec[] =>
-    algorithm === "ed25519"
-      ? [{ algorithm, digest: undefined, digested: false }]
-      : DIGEST_NAMES.map((name) => ({ algorithm, digest: name, digested: false })),
-  );
+  return signatureAlgorithmsOf(type)
+    .filter((algorithm) => !ONLY_WHEN_NAMED.has(algorithm))
+    .flatMap((algorithm): SignSpec[] =>
+      algorithm === "ed25519"
+        ? [{ algorithm, digest: undefined, digested: false }]
+        : DIGEST_NAMES.map((name) => ({ algorithm, digest: name, digested: false })),
+    );
 }
 
 const made = new Map<KeyType, Promise<NewMaterial>>();

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { toHex } from "../../../src/bytes/bytes.ts";
 import { Secret } from "../../../src/bytes/secret.ts";
-import { canDo, KEY_TYPE_NAMES } from "../../../src/operations/key-types.ts";
+import { canDo, DIGESTS, KEY_TYPE_NAMES } from "../../../src/operations/key-types.ts";
 import { openNativeEngine, openPortableEngine } from "../../../src/vault/material/engine.ts";
 import { loadKey, loadKeyWith } from "../../../src/vault/material/load.ts";
 import { verifyPortably, verifySignature } from "../../../src/vault/material/verify.ts";
@@ -115,10 +115,7 @@ describe("where OpenSSL's own functions are hidden", () => {
       const signature = await key.sign(spec, new Uint8Array(9));
       expect(verifySignature(type, publicKey!, spec, new Uint8Array(9), signature)).toBe(true);
       if (spec.digest === undefined) continue;
-      const given = [
-        { ...spec, digested: true },
-        new Uint8Array(spec.digest === "sha256" ? 32 : spec.digest === "sha384" ? 48 : 64),
-      ] as const;
+      const given = [{ ...spec, digested: true }, new Uint8Array(DIGESTS[spec.digest])] as const;
       expect(() => key.sign(...given)).toThrow(refusal("NOT_SUPPORTED"));
       expect(() => verifyPortably(type, publicKey!, ...given, signature)).toThrow(refusal("NOT_SUPPORTED"));
     }

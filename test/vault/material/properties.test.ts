@@ -15,7 +15,7 @@ import { generateMaterial } from "../../../src/vault/material/generate.ts";
 import { loadKey } from "../../../src/vault/material/load.ts";
 import type { LoadedKey } from "../../../src/vault/material/material.ts";
 import { parseMaterial } from "../../../src/vault/material/parse.ts";
-import { maximumOaepLength } from "../../../src/vault/material/settings.ts";
+import { maximumPlaintext } from "../../../src/vault/material/settings.ts";
 import { verifyPortably, verifySignature } from "../../../src/vault/material/verify.ts";
 import { ASYMMETRIC, DIGEST_NAMES, digest, keyOf, SIGNING, signSpecsOf } from "./keys.ts";
 
@@ -77,7 +77,7 @@ describe.each(SIGNING)("a signature by %s", (type) => {
     }
     for (const spec of signSpecsOf(type)) {
       const code = spec.digest === undefined ? "NOT_SUPPORTED" : "MALFORMED";
-      for (const length of [0, 20, 31, 33, 65]) {
+      for (const length of [0, 19, 31, 33, 65]) {
         const sign = () => key.sign({ ...spec, digested: true }, new Uint8Array(length));
         expect(sign).toThrow(expect.objectContaining({ code }));
       }
@@ -166,7 +166,7 @@ describe("encryption", () => {
       const key = loadKey(type, (await keyOf(type)).secret);
       for (const name of DIGEST_NAMES) {
         const spec = { cipher: "rsa-oaep", digest: name, label: Uint8Array.of(0, 1, 255) } as const;
-        const longest = new Uint8Array(maximumOaepLength(type, name)).fill(7);
+        const longest = new Uint8Array(maximumPlaintext(type, { cipher: "rsa-oaep", digest: name })).fill(7);
         const ciphertext = key.encrypt(spec, longest);
         expect(key.decrypt(spec, ciphertext).use(toHex)).toBe(toHex(longest));
         expect(outcome(() => key.decrypt({ ...spec, label: new Uint8Array(0) }, ciphertext))).toBe("MALFORMED");
@@ -248,6 +248,7 @@ describe("garbage", () => {
       const key: LoadedKey = loadKey(type, (await keyOf(type)).secret);
       fc.assert(
         fc.property(garbage, fc.constantFrom(...CIPHERS), (ciphertext, cipher) => {
+          if (cipher === "aes-ecb" && ciphertext.length % 16 === 0) return; // anything is a cipher text of that
           const expected = canDo(type, cipher) ? "MALFORMED" : "NOT_SUPPORTED";
           expect(outcome(() => key.decrypt({ cipher }, ciphertext))).toBe(expected);
         }),
