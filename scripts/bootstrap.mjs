@@ -25,6 +25,11 @@ const PEERS = [
   { needs: "python3", from: "python3" },
   { needs: "openssl", from: "openssl" },
   { needs: "age", from: "age" },
+  { needs: "p11-kit", from: "p11-kit" },
+  { needs: "pkcs11-tool", from: "opensc" },
+  { needs: "p11tool", from: "gnutls-bin" },
+  { needs: "/usr/share/doc/p11-kit-modules", from: "p11-kit-modules" },
+  { needs: "/usr/share/doc/libengine-pkcs11-openssl", from: "libengine-pkcs11-openssl" },
 ];
 
 installPackages();

@@ -27,7 +27,7 @@ export const attributeCalls: Handlers = {
 function valuesOf(object: TokenObject, wanted: readonly AttributeRoom[], width: number): [Attribute[], number] {
   let rv: number = CKR.OK;
   const values = wanted.map(({ type, room }): Attribute => {
-    const answer = valueOf(object, type, room, width);
+    const answer = answerOf(object, type, room, width);
     if (typeof answer !== "number") return answer;
     if (rv === CKR.OK) rv = answer;
     return { type, value: null };
@@ -35,7 +35,7 @@ function valuesOf(object: TokenObject, wanted: readonly AttributeRoom[], width: 
   return [values, rv];
 }
 
-function valueOf({ attributes, hidden }: TokenObject, type: number, room: number, width: number): Attribute | number {
+function answerOf({ attributes, hidden }: TokenObject, type: number, room: number, width: number): Attribute | number {
   if (hidden.has(type)) return CKR.ATTRIBUTE_SENSITIVE;
   const value = attributes.get(type);
   if (value === undefined) return CKR.ATTRIBUTE_TYPE_INVALID;

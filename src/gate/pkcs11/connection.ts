@@ -5,12 +5,12 @@
  */
 import type { Socket } from "node:net";
 import { concat } from "../../bytes/bytes.ts";
+import { handlers } from "./all-calls.ts";
 import type { Application } from "./application.ts";
-import { type CallName, callOf } from "./calls.ts";
-import { type Dialect, readRequest, type Request, writeFailure, writeReply } from "./codec.ts";
+import type { CallName } from "./calls.ts";
+import { type Dialect, type Request, readRequest, writeFailure, writeReply } from "./codec.ts";
 import { CKR } from "./constants.ts";
 import { createFrameReader, frameOf } from "./frames.ts";
-import { handlers } from "./all-calls.ts";
 import { refuse, rvOf } from "./refusals.ts";
 
 /** The newest version of the protocol that is spoken here. */
@@ -167,4 +167,7 @@ export function serveClient(socket: Socket, open: (dialect: Dialect) => Applicat
   }
 }
 
-type AnyHandler = (application: Application, ...args: readonly unknown[]) => readonly unknown[] | Promise<readonly unknown[]>;
+type AnyHandler = (
+  application: Application,
+  ...args: readonly unknown[]
+) => readonly unknown[] | Promise<readonly unknown[]>;

@@ -4,8 +4,8 @@ import type { AttributeValue } from "./attributes.ts";
 import { CKA, CKK, CKM, CKO, UNAVAILABLE } from "./constants.ts";
 import type { Handles } from "./handles.ts";
 import type { KeyFacts } from "./key-facts.ts";
-import { mechanismsFor } from "./mechanisms.ts";
 import type { TokenObject } from "./object.ts";
+import { mechanismsOf } from "./permissions.ts";
 import { EC_PARAMS, ecPointOf, idOf, KEY_TYPE_OF, partOf, rsaNumbersOf } from "./public-part.ts";
 
 type Attributes = [type: number, value: AttributeValue][];
@@ -56,7 +56,7 @@ function common(key: KeyFacts, label: string, cls: number, id: Uint8Array): Attr
     [CKA.END_DATE, dateOf(key.fixed.makeUntil)],
     [CKA.LOCAL, local],
     [CKA.KEY_GEN_MECHANISM, local ? (GENERATED_BY[keyType] ?? UNAVAILABLE) : UNAVAILABLE],
-    [CKA.ALLOWED_MECHANISMS, mechanismsFor(keyType)],
+    [CKA.ALLOWED_MECHANISMS, mechanismsOf(key)],
   ];
 }
 

@@ -53,9 +53,7 @@ export const slotCalls: Handlers = {
   GetTokenInfo(application, slot) {
     mustBeSlot(slot);
     const device = application.token.device();
-    return device instanceof Promise
-      ? device.then((id) => tokenInfo(application, id))
-      : tokenInfo(application, device);
+    return device instanceof Promise ? device.then((id) => tokenInfo(application, id)) : tokenInfo(application, device);
   },
 
   GetMechanismList(_, slot, room) {
@@ -69,8 +67,7 @@ export const slotCalls: Handlers = {
     return [minimum, maximum, flags];
   },
 
-  WaitForSlotEvent: (_, flags) =>
-    refuse((flags & CKF.DONT_BLOCK) === 0 ? CKR.FUNCTION_NOT_SUPPORTED : CKR.NO_EVENT),
+  WaitForSlotEvent: (_, flags) => refuse((flags & CKF.DONT_BLOCK) === 0 ? CKR.FUNCTION_NOT_SUPPORTED : CKR.NO_EVENT),
 
   /** It would destroy every key of everybody; the device's administrator has `thornkey destroy` for that. */
   InitToken(_, slot) {
