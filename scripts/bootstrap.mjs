@@ -27,6 +27,11 @@ const PEERS = [
   { needs: "age", from: "age" },
   { needs: "ssh-keygen", from: "openssh-client" },
   { needs: "/usr/sbin/sshd", from: "openssh-server" },
+  { needs: "p11-kit", from: "p11-kit" },
+  { needs: "pkcs11-tool", from: "opensc" },
+  { needs: "p11tool", from: "gnutls-bin" },
+  { needs: "/usr/share/doc/p11-kit-modules", from: "p11-kit-modules" },
+  { needs: "/usr/share/doc/libengine-pkcs11-openssl", from: "libengine-pkcs11-openssl" },
 ];
 
 installPackages();

@@ -38,6 +38,8 @@ export async function startGate(options: {
     fronts.push(await serveHttp(join(options.run, "api.sock"), link, callers, options.version));
     const { serveSshAgent } = await import("./ssh-agent/front.ts");
     fronts.push(await serveSshAgent(join(options.run, "ssh-agent.sock"), link, callers));
+    const { servePkcs11 } = await import("./pkcs11/front.ts");
+    fronts.push(await servePkcs11(join(options.run, "pkcs11.sock"), link, callers));
   } catch (error) {
     await close();
     throw error;

@@ -1,0 +1,15 @@
+import { attributeCalls } from "./attribute-calls.ts";
+import { findCalls } from "./find-calls.ts";
+import type { Handlers } from "./handlers.ts";
+import { sessionCalls } from "./session-calls.ts";
+import { signCalls } from "./sign-calls.ts";
+import { slotCalls } from "./slot-calls.ts";
+
+/** Every call that is served; the others are refused with CKR_FUNCTION_NOT_SUPPORTED. */
+export const handlers: Handlers = {
+  ...slotCalls,
+  ...sessionCalls,
+  ...findCalls,
+  ...attributeCalls,
+  ...signCalls,
+};

@@ -1,0 +1,51 @@
+/**
+ * The PKCS#11 front: p11-kit's RPC protocol on pkcs11.sock, so that `p11-kit-client.so`, which every Linux has, is a
+ * PKCS#11 module whose token is the vault.
+ */
+import { createServer, type Socket } from "node:net";
+import type { OperationName, ReplyOf } from "../../operations/table.ts";
+import type { Callers } from "../callers.ts";
+import type { Front } from "../gate.ts";
+import { listenAt } from "../sockets.ts";
+import type { VaultLink } from "../vault-link.ts";
+import { createApplication } from "./application.ts";
+import { serveClient } from "./connection.ts";
+import { CKR } from "./constants.ts";
+import { refuse } from "./refusals.ts";
+import { createShared } from "./token.ts";
+
+const FRONT = "pkcs11";
+/** How long somebody may stay who is not served, in milliseconds. He is told, as he would wait for ever otherwise. */
+const REFUSED_MILLISECONDS = 10_000;
+
+/**
+ * @param path of the socket
+ * @throws ThornkeyError `FAILED` when the socket cannot be had
+ */
+export async function servePkcs11(path: string, link: VaultLink, callers: Callers): Promise<Front> {
+  const sockets = new Set<Socket>();
+  const shared = createShared();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+    const caller = callers.admit(socket, FRONT);
+    serveClient(socket, (dialect) => {
+      if (typeof caller === "string") {
+        setTimeout(() => socket.destroy(), REFUSED_MILLISECONDS).unref();
+        return refuse(CKR.DEVICE_ERROR);
+      }
+      const ask = <Name extends OperationName>(name: Name, args: object) =>
+        link.call(caller, name, args) as Promise<ReplyOf<Name>>;
+      return createApplication(dialect, caller, ask, shared);
+    });
+  });
+  const remove = await listenAt(server, path);
+  return {
+    async close() {
+      remove();
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      for (const socket of sockets) socket.destroy();
+      await closed;
+    },
+  };
+}

@@ -1,0 +1,122 @@
+/**
+ * The token as one caller sees it. What keys there are is asked of the vault each time somebody searches, so that a key
+ * made or deleted by another door shows at once; what a key is never changes and is asked once.
+ */
+import type { OperationName, ReplyOf } from "../../operations/table.ts";
+import { createHandles, type Handles } from "./handles.ts";
+import { type KeyFacts, keyFactsOf, labelOf } from "./key-facts.ts";
+import { objectsOf } from "./key-objects.ts";
+import type { TokenObject } from "./object.ts";
+
+/** One operation of the vault, for this caller. */
+export type Ask = <Name extends OperationName>(name: Name, args: object) => Promise<ReplyOf<Name>>;
+
+/** Of the whole front. */
+export interface Shared {
+  readonly handles: Handles;
+  /** By id. */
+  readonly facts: Map<string, KeyFacts | "no key">;
+  /** The vault's id, once it was asked. */
+  device: string | undefined;
+}
+
+export function createShared(): Shared {
+  return { handles: createHandles(), facts: new Map(), device: undefined };
+}
+
+export interface Token {
+  /** @returns the vault's id, 32 hexadecimal digits */
+  device(): string | Promise<string>;
+  /** @returns every object of the token the caller has any right on; the keys he may use come first */
+  list(): Promise<readonly TokenObject[]>;
+  /** @returns an object that was listed, or undefined */
+  object(handle: number): TokenObject | undefined;
+  /** Learns of a key that was just made. @returns its objects */
+  add(facts: KeyFacts): readonly TokenObject[];
+}
+
+/** Keys whose facts are kept. */
+const KEPT_FACTS = 10_000;
+/** Requests of one caller at the vault at a time. */
+const AT_ONCE = 32;
+
+export function createToken(ask: Ask, uid: number, shared: Shared): Token {
+  const { handles, facts } = shared;
+  let objects = new Map<number, TokenObject>();
+  /** By id and label. */
+  let made = new Map<string, readonly TokenObject[]>();
+
+  function learn(id: string, fact: KeyFacts | undefined): KeyFacts | undefined {
+    facts.set(id, fact ?? "no key");
+    if (facts.size > KEPT_FACTS) {
+      const [oldest] = facts;
+      if (oldest !== undefined) facts.delete(oldest[0]);
+    }
+    return fact;
+  }
+
+  async function factsOfKey(id: string): Promise<KeyFacts | undefined> {
+    const known = facts.get(id);
+    if (known !== undefined) return known === "no key" ? undefined : known;
+    try {
+      return learn(id, keyFactsOf((await ask("key.show", { key: id })).key));
+    } catch (error) {
+      if ((error as { code?: string }).code === "KEY_NOT_FOUND") return undefined; // deleted meanwhile
+      throw error;
+    }
+  }
+
+  async function keys(): Promise<KeyFacts[]> {
+    const usable: string[] = [];
+    const others: string[] = [];
+    let after: string | undefined;
+    do {
+      const page = await ask("key.list", { limit: 500, ...(after !== undefined && { after }) });
+      for (const { id, rights } of page.keys) (rights.includes("use") ? usable : others).push(id);
+      after = page.more ? page.after : undefined;
+    } while (after !== undefined);
+    const ids = [...usable, ...others];
+    const found: KeyFacts[] = [];
+    for (let start = 0; start < ids.length; start += AT_ONCE) {
+      const some = await Promise.all(ids.slice(start, start + AT_ONCE).map(factsOfKey));
+      for (const key of some) if (key !== undefined) found.push(key);
+    }
+    return found;
+  }
+
+  function objectsNamed(key: KeyFacts, label: string): readonly TokenObject[] {
+    return made.get(`${key.id} ${label}`) ?? objectsOf(key, label, handles);
+  }
+
+  return {
+    device: () =>
+      shared.device ??
+      ask("status", {}).then(({ device }) => {
+        shared.device = device;
+        return device;
+      }),
+    async list() {
+      const found = await keys();
+      const mine = new Set(found.filter(({ owner }) => owner === uid).map(labelOf));
+      const named = found.map((key) => {
+        // Two users' keys of one name: the caller's own has it.
+        const taken = key.owner !== uid && mine.has(labelOf(key));
+        return { key, label: taken ? key.name : labelOf(key) };
+      });
+      const next = new Map(named.map(({ key, label }) => [`${key.id} ${label}`, objectsNamed(key, label)]));
+      made = next;
+      const all = [...next.values()].flat();
+      objects = new Map(all.map((object) => [object.handle, object]));
+      return all;
+    },
+    object: (handle) => objects.get(handle),
+    add(key) {
+      learn(key.id, key);
+      const label = labelOf(key);
+      const own = objectsNamed(key, label);
+      made.set(`${key.id} ${label}`, own);
+      for (const object of own) objects.set(object.handle, object);
+      return own;
+    },
+  };
+}
