@@ -26,12 +26,21 @@ process.once("exit", () => {
   for (const child of running) child.kill("SIGKILL");
 });
 
-/** Waits until the program says how it is, or has ended. */
-export async function spawnProgram(program: "vault" | "gate", args: readonly string[]): Promise<LabProcess> {
+/**
+ * Waits until the program says how it is, or has ended.
+ *
+ * @param started gets the child at once
+ */
+export async function spawnProgram(
+  program: "vault" | "gate",
+  args: readonly string[],
+  started?: (child: ChildProcess) => void,
+): Promise<LabProcess> {
   const child = spawn(process.execPath, [join(SOURCES, program, "main.ts"), ...args], {
     stdio: ["ignore", "pipe", "pipe"],
   });
   running.add(child);
+  started?.(child);
   let [said, stderr] = ["", ""];
   child.stdout.on("data", (chunk) => (said += chunk));
   child.stderr.on("data", (chunk) => (stderr += chunk));
