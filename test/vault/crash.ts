@@ -159,10 +159,11 @@ export async function campaign(kills: number, seed: number, note: (line: string)
     if (killsGate) gate = await begun(startGate());
   }
 
+  let stop = false;
   try {
     const roomAtFirst = await room();
     for (let number = 1; number <= kills; number++) {
-      let stop = false;
+      stop = false;
       let failure: unknown;
       const own = Array.from({ length: WORKERS }, (): string[] => []);
       for (const [index, name] of [...facts.alive.keys()].entries()) own[index % WORKERS]?.push(name);
@@ -196,6 +197,7 @@ export async function campaign(kills: number, seed: number, note: (line: string)
     const { changes, signatures, ofVault, ofStarts } = count;
     return { kills, ofVault, ofStarts, changes, signatures, destroyed: facts.gone, journal: journal.whole() };
   } finally {
+    stop = true;
     await (thornkey as Thornkey).close().catch(() => {});
     for (const { child, alive } of [vault, gate]) {
       if (!alive()) continue;
