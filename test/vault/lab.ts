@@ -169,7 +169,8 @@ export function openLab(): Lab {
     copy: (from, to) => cpSync(path(from), path(to), { recursive: true }),
     async close() {
       for (const entry of [...open]) await entry.end("SIGKILL");
-      rmSync(folder, { recursive: true, force: true });
+      // An emulator whose vault was killed may still be at its file.
+      rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
     },
   };
 }
