@@ -196,6 +196,9 @@ export async function campaign(kills: number, seed: number, note: (line: string)
     journal.follow();
     const { changes, signatures, ofVault, ofStarts } = count;
     return { kills, ofVault, ofStarts, changes, signatures, destroyed: facts.gone, journal: journal.whole() };
+  } catch (error) {
+    note(`seed ${seed}: ${String(error)}`); // what follows may fail too
+    throw error;
   } finally {
     stop = true;
     await (thornkey as Thornkey).close().catch(() => {});
