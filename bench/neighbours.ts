@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { connect, type Thornkey } from "../src/client/index.ts";
 import { median, openProduct, percentile, type Running, startProgram } from "./product.ts";
+import type { BenchRow } from "./rows.ts";
 
 const [QUIET, LOUD] = [60_001, 60_002];
 export const LIMIT = 3;
@@ -39,6 +40,19 @@ const KEYS = {
 } as const;
 
 const nameOf = (what: string) => what.replaceAll(/\W+/g, "-");
+
+export async function rowsOfNeighbours(): Promise<readonly BenchRow[]> {
+  const rows = await benchNeighbours();
+  const alone = rows[0]?.p99;
+  if (rows.length === 0) process.stderr.write("neighbours: only root can be several users; left out\n");
+  return rows.map(({ what, p50, p99, ratio, loud, within }) => ({
+    ...{ bench: "neighbours", what: `p99 of a signature ${what}`, median: p99, unit: "ms" },
+    beside: ratio === undefined || alone === undefined ? undefined : { what: "alone, at most 3 times", value: alone },
+    ratio: ratio === undefined ? undefined : 1 / ratio,
+    within: ratio === undefined ? undefined : within,
+    note: `p50 ${p50.toFixed(2)} ms${loud === undefined ? "" : `; the loud one gets ${loud.toFixed(0)}/s`}`,
+  }));
+}
 
 /** @returns nothing when we cannot be several users */
 export async function benchNeighbours(requests = 1500, rounds = 5): Promise<readonly NeighbourRow[]> {
