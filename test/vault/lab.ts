@@ -14,6 +14,8 @@ export interface LabProcess {
   readonly child: ChildProcess;
   /** The line it began with: `ready`, or `refused CODE`; empty when it ended before. */
   readonly said: string;
+  /** Waits until it said so, in whichever line. @returns whether it did before it ended */
+  says(line: string): Promise<boolean>;
   stderr(): string;
   /** Whether it still runs. */
   alive(): boolean;
@@ -52,6 +54,11 @@ export async function spawnProgram(
   return {
     child,
     said: said.trim(),
+    async says(line) {
+      const is = () => said.split("\n").includes(line);
+      while (!is() && running.has(child)) await Promise.race([once(child.stdout, "data"), exited]);
+      return is();
+    },
     stderr: () => stderr,
     alive: () => running.has(child),
     async end(signal = "SIGTERM") {
