@@ -19,6 +19,8 @@ export interface Fact {
 
 /** What a load may hear while one of the two is being killed. */
 const LOSSES = ["OUTCOME_UNKNOWN", "VAULT_UNAVAILABLE", "TIMED_OUT", "ABORTED"];
+/** What it may hear besides when the machine is so busy that the emulated chip is late: counted, to be seen. */
+const LATE = "ROOT_UNAVAILABLE";
 
 /** Of what was settled before the last round: so many keys and so many gone ones are looked at after every kill. */
 const SAMPLE = { alive: 6, gone: 6 } as const;
@@ -26,7 +28,14 @@ const SAMPLE = { alive: 6, gone: 6 } as const;
 export interface Facts {
   readonly alive: ReadonlyMap<string, Fact>;
   readonly gone: number;
+  /** How often the chip was late. */
+  readonly late: number;
   add(name: string, uses?: number): Fact;
+  /**
+   * @returns whether there was a signature; a policy may keep the key from it, and a busy machine the chip
+   * @throws Error when the signature is not of the key, or is one more than the policy allows
+   */
+  sign(thornkey: Thornkey, name: string, fact: Fact): Promise<boolean>;
   /** To be told before a change of a key is asked: it is looked at after the next kill. */
   touch(name: string): void;
   /** @throws the error, unless it is what a kill explains or one of `others` */
@@ -44,8 +53,19 @@ export function createFacts(random: () => number): Facts {
   const alive = new Map<string, Fact>();
   const gone: string[] = [];
   const touched = new Set<string>();
+  let late = 0;
   const some = (names: readonly string[], count: number) =>
     Array.from({ length: Math.min(count, names.length) }, () => names[Math.floor(random() * names.length)] ?? "");
+
+  async function sign(thornkey: Thornkey, name: string, fact: Fact): Promise<boolean> {
+    try {
+      return await signWith(thornkey, name, fact);
+    } catch (error) {
+      if ((error as { code?: string }).code !== LATE) throw error;
+      late++;
+      return false;
+    }
+  }
 
   async function checkKey(thornkey: Thornkey, name: string, fact: Fact): Promise<void> {
     const info = await thornkey.keys.show(name).catch((error: { code?: string }) => {
@@ -69,10 +89,14 @@ export function createFacts(random: () => number): Facts {
     }
     if (fact.publicKey === undefined) throw new Error(`${name} has no public key`);
     // Whole: it signs, and the signature is of the key that is shown. Its policy may keep it from signing now.
-    await signWith(thornkey, name, fact);
+    await sign(thornkey, name, fact);
   }
 
   return {
+    sign,
+    get late() {
+      return late;
+    },
     alive,
     get gone() {
       return gone.length;
@@ -90,6 +114,7 @@ export function createFacts(random: () => number): Facts {
     mustBeLoss(error, fact, others) {
       const { code = "" } = error as { code?: string };
       if (others.includes(code)) fact.pending = undefined;
+      else if (code === LATE) late++;
       else if (!LOSSES.includes(code)) throw error;
     },
     async check(thornkey, whole) {
@@ -119,11 +144,7 @@ export function createFacts(random: () => number): Facts {
 
 const MESSAGE = new Uint8Array(100);
 
-/**
- * @returns whether there was a signature; a policy may keep the key from it
- * @throws Error when the signature is not of the key, or is one more than the policy allows
- */
-export async function signWith(thornkey: Thornkey, name: string, fact: Fact): Promise<boolean> {
+async function signWith(thornkey: Thornkey, name: string, fact: Fact): Promise<boolean> {
   const { publicKey: spki, uses } = fact;
   try {
     const signature = await thornkey.key(name).sign(MESSAGE);

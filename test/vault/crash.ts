@@ -11,7 +11,7 @@ import { once } from "node:events";
 import { appendFileSync, existsSync, readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { connect, type Thornkey } from "../../src/client/index.ts";
-import { createFacts, type Fact, openJournalWatch, signWith } from "./crash-facts.ts";
+import { createFacts, type Fact, openJournalWatch } from "./crash-facts.ts";
 import { HERE, type LabProcess, openLab, spawnProgram, writeHost } from "./lab.ts";
 
 export interface Campaign {
@@ -22,6 +22,8 @@ export interface Campaign {
   readonly changes: number;
   readonly signatures: number;
   readonly destroyed: number;
+  /** How often a busy machine made the emulated chip late. */
+  readonly late: number;
   readonly journal: number;
 }
 
@@ -49,7 +51,11 @@ function dice(seed: number): () => number {
 const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 /** @throws Error with the first thing that is not as it must be */
-export async function campaign(kills: number, seed: number, note: (line: string) => void = () => {}) {
+export async function campaign(
+  kills: number,
+  seed: number,
+  note: (line: string) => void = () => {},
+): Promise<Campaign> {
   const random = dice(seed);
   const lab = openLab();
   const [run, state] = [lab.path("run"), lab.path("state")];
@@ -88,7 +94,7 @@ export async function campaign(kills: number, seed: number, note: (line: string)
           count.changes++;
         } else if (what < 0.66) {
           await thornkey.journal.checkpoint();
-        } else if (await signWith(thornkey, name, fact)) count.signatures++;
+        } else if (await facts.sign(thornkey, name, fact)) count.signatures++;
       } catch (error) {
         facts.mustBeLoss(error, fact, []);
         if (fact.pending !== undefined && own.includes(name)) own.splice(own.indexOf(name), 1);
@@ -195,7 +201,8 @@ export async function campaign(kills: number, seed: number, note: (line: string)
     await vault.end();
     journal.follow();
     const { changes, signatures, ofVault, ofStarts } = count;
-    return { kills, ofVault, ofStarts, changes, signatures, destroyed: facts.gone, journal: journal.whole() };
+    const { gone: destroyed, late } = facts;
+    return { kills, ofVault, ofStarts, changes, signatures, destroyed, late, journal: journal.whole() };
   } catch (error) {
     note(`seed ${seed}: ${String(error)}`); // what follows may fail too
     throw error;
