@@ -13,12 +13,13 @@ import { startEmulatedChip } from "../src/roots/atecc/emulated.ts";
 import { encodeRequest } from "../src/roots/atecc/packet.ts";
 import { commonScheme } from "./common-scheme.ts";
 import { leastMilliseconds } from "./limits.ts";
+import type { BenchOptions, BenchRow } from "./rows.ts";
 
 /** Slots of the blank configuration: 0 signs, 1 answers ECDH in clear. */
 const SIGNER = 0;
 const AGREER = 1;
 
-export interface Row {
+interface Row {
   readonly what: string;
   readonly limit: number | undefined;
   readonly median: number;
@@ -29,7 +30,17 @@ export interface Row {
   readonly shareOfRun: number | undefined;
 }
 
-export async function benchAtecc(repetitions: number): Promise<Row[]> {
+/** ATECC508A at its typical times, 100 kHz bus, unless said otherwise. */
+export async function rowsOfAtecc({ repetitions }: BenchOptions): Promise<readonly BenchRow[]> {
+  const percent = (share: number) => `${(share * 100).toFixed(1)} %`;
+  return (await benchAtecc(repetitions)).map(({ what, limit, median, perSecond, share, shareOfRun }) => ({
+    ...{ bench: "atecc", what, median, unit: "ms", ratio: share },
+    beside: limit === undefined ? undefined : { what: "chip and bus", value: limit },
+    note: `${perSecond.toFixed(perSecond > 100 ? 0 : 1)}/s${shareOfRun === undefined ? "" : `, whole run ${percent(shareOfRun)}`}`,
+  }));
+}
+
+async function benchAtecc(repetitions: number): Promise<Row[]> {
   const folder = await mkdtemp(join(tmpdir(), "thornkey-bench-"));
   const memory = join(folder, "chip.eeprom");
   try {

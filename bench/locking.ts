@@ -14,6 +14,7 @@ import { Secret } from "../src/bytes/secret.ts";
 import { table } from "../src/cli/output.ts";
 import { encodeTagRecipient, lockFile, unlockFile } from "../src/client/locking/index.ts";
 import { generateStorageKey, loadStorageKey } from "../src/vault/storage-key/storage-key.ts";
+import type { BenchRow } from "./rows.ts";
 
 const MEBIBYTE = 1_048_576;
 const SPEED_LIMIT = 0.8;
@@ -35,6 +36,31 @@ export interface LockingRow {
   /** The most that was resident, in megabytes (10^6 bytes). */
   readonly megabytes: number;
   readonly within: boolean;
+}
+
+/** A size that takes a minute; `node bench/locking.ts` does more. */
+export async function rowsOfLocking(): Promise<readonly BenchRow[]> {
+  const rows = await benchLocking(256, 3);
+  if (rows.some(({ age }) => age === undefined)) {
+    process.stderr.write("locking: there is no age on this machine to compare with: apt-get install age\n");
+  }
+  return rows.flatMap(({ what, ours, age, ratio, processor, processorAge, megabytes, within }) => [
+    {
+      ...{ bench: "locking", what, median: ours, unit: "s", ratio },
+      beside: age === undefined ? undefined : { what: "age", value: age },
+      within: ratio === undefined ? undefined : ratio >= SPEED_LIMIT,
+      note:
+        age === undefined
+          ? "age is missing"
+          : `processor ${processor.toFixed(2)} s, age ${processorAge?.toFixed(2) ?? "–"} s${within ? "" : "; over a limit"}`,
+    },
+    {
+      ...{ bench: "locking", what: `${what}, resident`, median: megabytes, unit: "MB" },
+      beside: { what: "target", value: MEMORY_LIMIT_MEGABYTES },
+      ratio: MEMORY_LIMIT_MEGABYTES / megabytes,
+      within: megabytes <= MEMORY_LIMIT_MEGABYTES,
+    },
+  ]);
 }
 
 /** @param mebibytes size of the file. @param repetitions of every command, of which the median counts */

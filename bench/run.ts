@@ -1,31 +1,31 @@
-/** `npm run bench [-- --json] [--repetitions N]`: figures, beside a limit or a peer in the same run. */
+/** `npm run bench -- [NAME…] [--json] [--repetitions N]`: figures, each beside a limit, a peer or a target in the same run. */
 import { parseArgs } from "node:util";
-import { table } from "../src/cli/output.ts";
-import { benchAtecc, type Row } from "./atecc.ts";
+import { type BenchOptions, type BenchRow, shown } from "./rows.ts";
 
-const { values } = parseArgs({
+/** Loaded one by one: what one of them has in memory must not be in the way of the next. */
+const BENCHES: { readonly [name: string]: (options: BenchOptions) => Promise<readonly BenchRow[]> } = {
+  atecc: async (options) => (await import("./atecc.ts")).rowsOfAtecc(options),
+  start: async () => (await import("./start.ts")).rowsOfStart(),
+  vault: async () => (await import("./vault.ts")).rowsOfVault(),
+  gate: async () => (await import("./gate.ts")).rowsOfGate(),
+  neighbours: async () => (await import("./neighbours.ts")).rowsOfNeighbours(),
+  locking: async () => (await import("./locking.ts")).rowsOfLocking(),
+};
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
   options: { json: { type: "boolean", default: false }, repetitions: { type: "string", default: "100" } },
 });
-const rows = await benchAtecc(Number(values.repetitions));
+const names = positionals.length > 0 ? positionals : Object.keys(BENCHES);
+const unknown = names.filter((name) => !Object.hasOwn(BENCHES, name));
+if (unknown.length > 0 || !(Number(values.repetitions) > 0)) {
+  process.stderr.write(`usage: npm run bench -- [${Object.keys(BENCHES).join(" | ")}]… [--json] [--repetitions N]\n`);
+  process.exit(2);
+}
+const rows: BenchRow[] = [];
+for (const name of names) {
+  process.stderr.write(`${name} …\n`);
+  rows.push(...((await BENCHES[name]?.({ repetitions: Number(values.repetitions) })) ?? []));
+}
 if (values.json) console.log(JSON.stringify(rows, undefined, 2));
-else {
-  console.log("Secure element, emulated; ATECC508A at its typical times, 100 kHz bus, unless said otherwise\n");
-  for (const line of table(
-    ["operation", "limit ms", "median ms", "of the limit", "per second", "whole run"],
-    rows.map(cells),
-  )) {
-    console.log(line);
-  }
-}
-
-function cells({ what, limit, median, perSecond, share, shareOfRun }: Row): string[] {
-  const percent = (part: number | undefined) => (part === undefined ? "–" : `${(part * 100).toFixed(1)} %`);
-  return [
-    what,
-    limit === undefined ? "–" : limit.toFixed(2),
-    median.toFixed(2),
-    percent(share),
-    perSecond.toFixed(perSecond > 100 ? 0 : 1),
-    percent(shareOfRun),
-  ];
-}
+else for (const line of shown(rows)) console.log(line);

@@ -2,45 +2,25 @@
  * The vault over its own socket: one signature at a time, many under way, with few and with many keys; from its start
  * to `ready`; how much memory. Run alone: `node bench/vault.ts [KEYS]…`
  */
-import { type ChildProcess, spawn } from "node:child_process";
 import { generateKeyPairSync, sign as nodeSign, randomBytes } from "node:crypto";
-import { readFileSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
-import { connect, type Socket } from "node:net";
-import { tmpdir } from "node:os";
+import { connect } from "node:net";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { createFrameReader, decodeToGate, encodeToVault, type ToGate } from "../src/operations/protocol.ts";
+import { median, memoryOf, openProduct, percentile } from "./product.ts";
+import { type BenchRow, shown } from "./rows.ts";
 
-const MAIN = fileURLToPath(new URL("../dist/vault/main.js", import.meta.url));
 const CALLER = { uid: 0, gid: 0, groups: [], pid: process.pid, front: "bench" } as const;
+const ROUNDS = 5;
+const UNDER_WAY = 64;
 
-interface Vault {
-  readonly child: ChildProcess;
-  readonly readyMilliseconds: number;
+interface VaultSocket {
   call(operation: string, args: unknown): Promise<unknown>;
-  close(): Promise<void>;
+  close(): void;
 }
 
-async function startVault(folder: string): Promise<Vault> {
-  const run = join(folder, "run");
-  const started = performance.now();
-  const child = spawn(
-    process.execPath,
-    [
-      // As `up` starts it.
-      ...["--disable-sigusr1", "--max-old-space-size=256", "--max-semi-space-size=2"],
-      ...[MAIN, "--state", join(folder, "state"), "--run", run],
-      ...["--root", `emulated:${join(folder, "chip.memory")}`],
-    ],
-    { stdio: ["ignore", "pipe", "inherit"] },
-  );
-  await new Promise<void>((resolve, reject) => {
-    child.stdout?.on("data", (chunk: Buffer) => (chunk.includes("ready") ? resolve() : reject(new Error(`${chunk}`))));
-    child.once("exit", () => reject(new Error("the vault did not start")));
-  });
-  const readyMilliseconds = performance.now() - started;
-  const socket: Socket = connect(join(run, "vault.sock"));
+/** As the gate speaks to it, and nothing else. */
+function connectVault(path: string): VaultSocket {
+  const socket = connect(path);
   const waiting = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>();
   const reader = createFrameReader();
   socket.on("data", (chunk) =>
@@ -55,8 +35,6 @@ async function startVault(folder: string): Promise<Vault> {
   let last = 0;
   let outgoing: Uint8Array[] = [];
   return {
-    child,
-    readyMilliseconds,
     call: (operation, args) =>
       new Promise((resolve, reject) => {
         const id = ++last;
@@ -69,29 +47,11 @@ async function startVault(folder: string): Promise<Vault> {
         }
         outgoing.push(encodeToVault({ kind: "request", id, caller: 1, operation, args, requestKey: undefined }));
       }),
-    async close() {
-      socket.destroy();
-      const ended = new Promise((resolve) => child.once("exit", resolve));
-      child.kill("SIGTERM");
-      await ended;
-    },
+    close: () => void socket.destroy(),
   };
 }
 
-/** Resident and proportional size of a process, in MB. */
-export function memoryOf(pid: number): { rss: number; pss: number } {
-  const text = readFileSync(`/proc/${pid}/smaps_rollup`, "utf8");
-  const field = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+)`, "m").exec(text)?.[1] ?? 0) / 1000;
-  return { rss: field("Rss"), pss: field("Pss") };
-}
-
-const median = (values: readonly number[]) => values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
-const percentile = (values: readonly number[], p: number) =>
-  values.toSorted((a, b) => a - b)[Math.floor(values.length * p)] ?? Number.NaN;
-
-const ROUNDS = 5;
-
-async function rates(vault: Vault, names: readonly string[]) {
+async function rates(vault: VaultSocket, names: readonly string[]) {
   const digest = new Uint8Array(randomBytes(32));
   const args = (index: number) => ({
     key: names[index % names.length],
@@ -105,7 +65,7 @@ async function rates(vault: Vault, names: readonly string[]) {
   const pipelined: number[] = [];
   for (let round = 0; round < ROUNDS; round++) {
     const times: number[] = [];
-    for (let i = 0; i < 2000; i++) {
+    for (let i = 0; i < 3000; i++) {
       const start = performance.now();
       await vault.call("sign", args(i));
       times.push((performance.now() - start) * 1000);
@@ -118,14 +78,14 @@ async function rates(vault: Vault, names: readonly string[]) {
     const worker = async () => {
       while (next < count) await vault.call("sign", args(next++));
     };
-    await Promise.all(Array.from({ length: 64 }, worker));
+    await Promise.all(Array.from({ length: UNDER_WAY }, worker));
     pipelined.push(count / ((performance.now() - start) / 1000));
   }
   return { p50: median(p50), p99: median(p99), pipelined: median(pipelined) };
 }
 
-/** What the same machine signs in one process, without anything around it. */
-function peer(): number {
+/** @returns signatures a second of the same machine in one process, without anything around it */
+export function nodeSignatures(): number {
   const { privateKey } = generateKeyPairSync("ec", { namedCurve: "prime256v1" });
   const data = randomBytes(32);
   const rounds: number[] = [];
@@ -137,35 +97,51 @@ function peer(): number {
   return median(rounds);
 }
 
-export async function benchVault(counts: readonly number[] = [10, 1000, 100_000]): Promise<void> {
-  process.stdout.write(`peer: node:crypto in one process signs ${peer().toFixed(0)}/s\n`);
+export async function rowsOfVault(counts: readonly number[] = [10, 1000, 100_000]): Promise<readonly BenchRow[]> {
+  const rows: BenchRow[] = [];
   for (const keys of counts) {
-    const folder = await mkdtemp(join(tmpdir(), "thornkey-bench-"));
+    const product = await openProduct();
     try {
-      let vault = await startVault(folder);
+      const making = await product.vault();
+      const maker = connectVault(join(product.run, "vault.sock"));
       const policy = { allow: [{ who: "uid:0", rights: ["use"] }] };
       const names = Array.from({ length: keys }, (_, index) => `key-${index}`);
       for (let start = 0; start < keys; start += 500) {
         const some = names.slice(start, start + 500);
-        await Promise.all(some.map((name) => vault.call("key.create", { name, type: "p256", policy })));
+        await Promise.all(some.map((name) => maker.call("key.create", { name, type: "p256", policy })));
       }
-      await vault.close();
-      vault = await startVault(folder);
+      maker.close();
+      await making.end();
+      const running = await product.vault();
+      const idle = memoryOf(running.pid);
+      const vault = connectVault(join(product.run, "vault.sock"));
       const used = names.filter((_, index) => index % Math.max(1, Math.floor(keys / 10)) === 0).slice(0, 10);
-      const spread = await rates(vault, used);
-      const { rss, pss } = memoryOf(vault.child.pid ?? 0);
-      process.stdout.write(
-        `${keys} keys: sign p50 ${spread.p50.toFixed(0)} us, p99 ${spread.p99.toFixed(0)} us, ` +
-          `64 under way ${spread.pipelined.toFixed(0)}/s; start to ready ${vault.readyMilliseconds.toFixed(0)} ms; ` +
-          `resident ${rss.toFixed(0)} MB, proportional ${pss.toFixed(0)} MB\n`,
+      const { p50, p99, pipelined } = await rates(vault, used);
+      vault.close();
+      const peer = nodeSignatures();
+      const loaded = memoryOf(running.pid);
+      const row = (what: string, value: number, unit: string, rest: Partial<BenchRow> = {}): BenchRow => ({
+        ...{ bench: "vault", what: `${what}, ${keys} keys`, median: value, unit },
+        ...rest,
+      });
+      rows.push(
+        row("sign p256 over its socket", p50, "µs", { note: `p99 ${p99.toFixed(0)} µs` }),
+        row(`sign p256, ${UNDER_WAY} under way`, pipelined, "/s", {
+          beside: { what: "node:crypto alone", value: peer },
+          ratio: pipelined / peer,
+        }),
+        row("start to ready", running.readyMilliseconds, "ms", { note: "one start" }),
+        row("resident after load", loaded.rss, "MB", { note: `idle ${idle.rss.toFixed(0)} MB` }),
+        row("proportional after load", loaded.pss, "MB", { note: `idle ${idle.pss.toFixed(0)} MB` }),
       );
-      await vault.close();
     } finally {
-      await rm(folder, { recursive: true, force: true });
+      await product.close();
     }
   }
+  return rows;
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  await benchVault(process.argv.length > 2 ? process.argv.slice(2).map(Number) : undefined);
+if (import.meta.main) {
+  const counts = process.argv.length > 2 ? process.argv.slice(2).map(Number) : undefined;
+  for (const line of shown(await rowsOfVault(counts))) console.log(line);
 }

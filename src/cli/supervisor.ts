@@ -86,7 +86,8 @@ export function supervise({ args, stay, say, note }: SupervisorOptions): Supervi
     half.word = line;
     if (line === "ready") half.served = true;
     const code = /^refused (\w+)$/.exec(line)?.[1];
-    if (code !== undefined && !stay) {
+    // What passes by itself the vault tries again itself; at its first start somebody is there to hear of it.
+    if (code !== undefined && !stay && !(half.served && code === "ROOT_UNAVAILABLE")) {
       end(exitOf(code));
       return;
     }

@@ -45,21 +45,21 @@ export function createFairQueue<Work>(limit: number): FairQueue<Work> {
   };
 }
 
-/** Runs work on something that does one thing at a time. */
+/** Runs work on something that does one thing, or a few, at a time. */
 export interface FairRunner {
   run<T>(principal: number, work: () => Promise<T>): Promise<T>;
   readonly waiting: number;
 }
 
-/** @param limit how much one principal may have waiting */
-export function createFairRunner(limit: number): FairRunner {
+/** @param limit how much one principal may have waiting. @param atOnce how much is done at a time */
+export function createFairRunner(limit: number, atOnce = 1): FairRunner {
   const queue = createFairQueue<() => Promise<void>>(limit);
-  let busy = false;
+  let busy = 0;
   async function drain(): Promise<void> {
-    if (busy) return;
-    busy = true;
+    if (busy >= atOnce) return;
+    busy++;
     for (let next = queue.shift(); next !== undefined; next = queue.shift()) await next();
-    busy = false;
+    busy--;
   }
   return {
     run: (principal, work) =>

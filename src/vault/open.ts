@@ -4,6 +4,7 @@
 
 import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { Secret } from "../bytes/secret.ts";
 import { ThornkeyError } from "../errors.ts";
@@ -60,6 +61,9 @@ export const FILES = { database: "vault.db", lock: "lock", header: "header.copy"
 
 /** How much one user may have waiting for the root. */
 const WAITING_FOR_ROOT = 256;
+const WAITING_FOR_THREAD = 1024;
+/** Threads that sign: one processor is left to the vault's own, so that short work never waits for long work. */
+const THREADS = Math.max(1, availableParallelism() - 1);
 
 /** How much of the journal may stay unsigned, in entries and in milliseconds. */
 const UNSIGNED_ENTRIES = 500;
@@ -180,6 +184,7 @@ async function assemble(
     rootDescription,
     evidenceKey,
     rootQueue: createFairRunner(WAITING_FOR_ROOT),
+    background: createFairRunner(WAITING_FOR_THREAD, THREADS),
     random: createRandom(root.root, {
       onFailure(reason, final) {
         const text = `the root contributes no random bytes${final ? " any more" : ""}: ${reason}`;

@@ -32,6 +32,8 @@ export interface OpenVault {
   readonly evidenceKey: Uint8Array | undefined;
   /** The root's queue, fair between users. */
   readonly rootQueue: FairRunner;
+  /** Signatures that are made in other threads, fair between users. */
+  readonly background: FairRunner;
   readonly random: Random;
   readonly ledger: UseLedger;
   readonly rates: RateLimiter;

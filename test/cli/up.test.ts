@@ -1,9 +1,11 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, it } from "vitest";
 import { mustBeNewEnough } from "../../src/cli/halves.ts";
-import { halvesOf, ready, thornkey, type Up, up } from "./lab.ts";
+import { halvesOf, MAIN, ready, thornkey, type Up, up } from "./lab.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "thornkey-up-"));
 const [state, run] = [join(folder, "state"), join(folder, "run")];
@@ -35,6 +37,30 @@ it("says ready once, replaces a half that dies, and ends cleanly with SIGTERM", 
   expect(both.stdout()).toBe("ready\n");
   expect(pids.some((pid) => existsSync(`/proc/${pid}`))).toBe(false);
   expect(existsSync(join(run, "api.sock"))).toBe(false);
+});
+
+it("waits for its root when that is away as the vault starts again", { timeout: 120_000 }, async () => {
+  const socket = join(folder, "chip.sock");
+  const startChip = async () => {
+    const args = ["emulator", "atecc508a", "--socket", socket, "--memory", join(folder, "chip")];
+    const child = spawn(process.execPath, [MAIN, ...args], { stdio: ["ignore", "pipe", "ignore"] });
+    await once(child.stdout, "data");
+    return child;
+  };
+  const chip = await startChip();
+  const both = await ready(["--state", state, "--run", run, "--root", `atecc:unix:${socket}`]);
+  started.add(both);
+  chip.kill("SIGKILL");
+  await once(chip, "exit");
+  for (const pid of halvesOf(both, "vault")) process.kill(pid, "SIGKILL");
+  await both.until(() => both.stdout() === "ready\nrefused ROOT_UNAVAILABLE\n");
+  const back = await startChip();
+  await both.until(() => both.stdout() === "ready\nrefused ROOT_UNAVAILABLE\nready\n");
+  expect(thornkey(["random", "16", "--json", "--run", run]).status).toBe(0);
+  both.child.kill("SIGTERM");
+  expect(await both.ended).toBe(0);
+  back.kill();
+  await once(back, "exit");
 });
 
 it("ends with the status of what the vault refuses, and its reason", { timeout: 120_000 }, async () => {

@@ -36,6 +36,18 @@ function program(folder: string, index: number, lines: readonly string[]): strin
   return `${process.execPath} program-${index}.ts`;
 }
 
+/** Where the machine's `age` is missing, or older than our recipients, the pages find that of npm in its place. */
+function provideAge(folder: string): void {
+  const version = spawnSync("age", ["--version"], { encoding: "utf8" }).stdout ?? "";
+  const [, major = 0, minor = 0] = /^v?(\d+)\.(\d+)/.exec(version)?.map(Number) ?? [];
+  if (major > 1 || (major === 1 && minor >= 3)) return;
+  for (const name of ["age", "age-keygen"]) {
+    const real = spawnSync("sh", ["-c", `command -v ${name}`], { encoding: "utf8" }).stdout.trim();
+    const script = `#!/bin/sh\nexec ${process.execPath} ${root}/test/docs/age.ts ${name} "${real}" "$@"\n`;
+    writeFileSync(join(folder, name), script, { mode: 0o755 });
+  }
+}
+
 /** The package's exports, in the sources. */
 const ENTRANCES = {
   atecc: "src/roots/atecc/index.ts",
@@ -53,6 +65,7 @@ describe.each(pages)("%s", (page) => {
     try {
       writeFileSync(join(folder, "thornkey"), `#!/bin/sh\nexec ${process.execPath} ${root}/src/cli/main.ts "$@"\n`);
       chmodSync(join(folder, "thornkey"), 0o755);
+      provideAge(folder);
       const blocks = blocksOf(readFileSync(join(root, page), "utf8"));
       const marks = blocks.map((block, index) => {
         if (block.kind === "text") return "";

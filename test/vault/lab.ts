@@ -14,6 +14,8 @@ export interface LabProcess {
   readonly child: ChildProcess;
   /** The line it began with: `ready`, or `refused CODE`; empty when it ended before. */
   readonly said: string;
+  /** Waits until it said so, in whichever line. @returns whether it did before it ended */
+  says(line: string): Promise<boolean>;
   stderr(): string;
   /** Whether it still runs. */
   alive(): boolean;
@@ -26,12 +28,21 @@ process.once("exit", () => {
   for (const child of running) child.kill("SIGKILL");
 });
 
-/** Waits until the program says how it is, or has ended. */
-export async function spawnProgram(program: "vault" | "gate", args: readonly string[]): Promise<LabProcess> {
+/**
+ * Waits until the program says how it is, or has ended.
+ *
+ * @param started gets the child at once
+ */
+export async function spawnProgram(
+  program: "vault" | "gate",
+  args: readonly string[],
+  started?: (child: ChildProcess) => void,
+): Promise<LabProcess> {
   const child = spawn(process.execPath, [join(SOURCES, program, "main.ts"), ...args], {
     stdio: ["ignore", "pipe", "pipe"],
   });
   running.add(child);
+  started?.(child);
   let [said, stderr] = ["", ""];
   child.stdout.on("data", (chunk) => (said += chunk));
   child.stderr.on("data", (chunk) => (stderr += chunk));
@@ -43,6 +54,11 @@ export async function spawnProgram(program: "vault" | "gate", args: readonly str
   return {
     child,
     said: said.trim(),
+    async says(line) {
+      const is = () => said.split("\n").includes(line);
+      while (!is() && running.has(child)) await Promise.race([once(child.stdout, "data"), exited]);
+      return is();
+    },
     stderr: () => stderr,
     alive: () => running.has(child),
     async end(signal = "SIGTERM") {
@@ -160,7 +176,8 @@ export function openLab(): Lab {
     copy: (from, to) => cpSync(path(from), path(to), { recursive: true }),
     async close() {
       for (const entry of [...open]) await entry.end("SIGKILL");
-      rmSync(folder, { recursive: true, force: true });
+      // An emulator whose vault was killed may still be at its file.
+      rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
     },
   };
 }

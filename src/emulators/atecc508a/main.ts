@@ -24,12 +24,12 @@ export interface RunOptions {
  * @throws ThornkeyError when the memory file or the socket cannot be used
  */
 export async function run(options: RunOptions): Promise<void> {
-  const { timing = "none", model } = options;
-  const memory = openMemoryFile(options.memory, model ? { model } : {});
+  const { timing = "none" } = options;
+  const end = ended(options.untilStdinCloses ?? false);
+  const memory = await openWhenFree(options, end);
   try {
     const clock = createBusClock();
     const chip = createChip({ model: memory.model, memory, timing, clock });
-    const end = ended(options.untilStdinCloses ?? false);
     const server = await serve(chip, options.socket, { timing, clock });
     process.stderr.write(`An emulated secure element: its keys are in ${options.memory}, and nothing protects them.\n`);
     process.stdout.write("ready\n");
@@ -38,6 +38,33 @@ export async function run(options: RunOptions): Promise<void> {
     await server.close();
   } finally {
     memory.close();
+  }
+}
+
+/** Milliseconds to wait for another emulator's end, and between two looks. */
+const FREE = { within: 10_000, every: 50 } as const;
+
+/**
+ * An emulator whose parent was killed ends by itself, but perhaps later than the parent is started again: whoever is
+ * started by a parent waits for that.
+ *
+ * @throws ThornkeyError as {@link openMemoryFile}
+ */
+async function openWhenFree(options: RunOptions, end: Promise<void>): Promise<ReturnType<typeof openMemoryFile>> {
+  let over = false;
+  void end.then(() => {
+    over = true;
+  });
+  const until = performance.now() + FREE.within;
+  for (let told = false; ; told = true) {
+    try {
+      return openMemoryFile(options.memory, options.model ? { model: options.model } : {});
+    } catch (error) {
+      const inUse = error instanceof ThornkeyError && error.code === "FAILED";
+      if (!inUse || !options.untilStdinCloses || over || performance.now() >= until) throw error;
+      if (!told) process.stderr.write(`${error.message} Waiting for its end.\n`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, FREE.every));
   }
 }
 

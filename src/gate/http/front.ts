@@ -19,6 +19,9 @@ import { inTurns } from "./turns.ts";
 
 const FRONT = "http";
 
+/** Whoever is gone already. */
+const NOBODY = -1;
+
 /** JSON carries bytes as base64url, which is a third longer. */
 const BODY_BYTES = Math.ceil((MAXIMUM_FRAME * 4) / 3);
 
@@ -71,7 +74,7 @@ export async function serveHttp(path: string, link: VaultLink, callers: Callers,
       const { maxHeaderSize, headersTimeout, requestTimeout, keepAliveTimeout, connectionsCheckingInterval } = LIMITS;
       server = createServer(
         { maxHeaderSize, headersTimeout, requestTimeout, keepAliveTimeout, connectionsCheckingInterval },
-        inTurns(handler),
+        inTurns(handler, (socket) => callers.of(socket)?.facts.uid ?? NOBODY),
       );
       server.timeout = LIMITS.idleTimeout;
       server.maxConnections = LIMITS.connections;

@@ -12,14 +12,14 @@ import {
 import type { FixedPolicy } from "../../operations/policy.ts";
 import type { OperationName } from "../../operations/table.ts";
 import { spkiPoint } from "../digest.ts";
-import { digestOf } from "../material/engine.ts";
+import { digestOf, signsInBackground } from "../material/engine.ts";
 import type { EncryptSpec, SignSpec } from "../material/material.ts";
 import { checkSignSpec } from "../material/settings.ts";
 import { verifySignature } from "../material/verify.ts";
 import type { StoredKey } from "../records.ts";
 import { mustBeWithin } from "../restrictions.ts";
 import { lacking, mayUse, noSuchKey } from "../rights.ts";
-import { circumstances, keyFor, keyForUse } from "../use.ts";
+import { circumstances, keyFor, keyForUse, mustBeOperational } from "../use.ts";
 import type { OpenVault, Request } from "../vault.ts";
 import type { Handlers } from "./handler.ts";
 import { storeSecret } from "./keys.ts";
@@ -160,6 +160,16 @@ function signed(
   spec: SignSpec,
 ): { signature: Uint8Array } | Promise<{ signature: Uint8Array }> {
   const { handle } = key;
+  if (handle === undefined && key.type !== "storage" && signsInBackground(key.type)) {
+    return vault.background
+      .run(request.caller.facts.uid, async () => {
+        mustBeOperational(vault);
+        // Deleted while this waited, it signs no more.
+        if (vault.keyring.byId(key.id) === undefined) throw noSuchKey(key.label);
+        return vault.keyring.load(key, ingredient).sign(spec, data);
+      })
+      .then((signature) => ({ signature }));
+  }
   if (handle === undefined) {
     const signature = vault.keyring.load(key, ingredient).sign(spec, data);
     return signature instanceof Promise ? signature.then((bytes) => ({ signature: bytes })) : { signature };

@@ -35,6 +35,12 @@ export type OpenEngine = (type: KeyType, pkcs8: Uint8Array) => Engine | undefine
 /** From here on a signature takes longer than the way to another thread. */
 const BACKGROUND_BITS = 3072;
 
+/** Whether a signature with a key of this type is made in another thread, where that can be. */
+export function signsInBackground(type: KeyType): boolean {
+  const { family, bits } = factsOf(type);
+  return family === "rsa" && bits >= BACKGROUND_BITS;
+}
+
 /** @returns undefined where OpenSSL's functions are not to be had, or do not read the key */
 export const openNativeEngine: OpenEngine = (type, pkcs8) => {
   const key = openPrivateKey(pkcs8);
@@ -59,9 +65,9 @@ const SIGN_NATIVELY: { readonly [Family in KeyFamily]: (type: KeyType, key: Nati
     return (spec, data) => ecdsaSignatureFromDer(key.signDigest(signSetting(spec), digestOf(spec, data)), size);
   },
   rsa: (type, key) =>
-    factsOf(type).bits < BACKGROUND_BITS
-      ? (spec, data) => key.signDigest(signSetting(spec), digestOf(spec, data)).slice()
-      : (spec, data) => key.signDigestInBackground(signSetting(spec), digestOf(spec, data)),
+    signsInBackground(type)
+      ? (spec, data) => key.signDigestInBackground(signSetting(spec), digestOf(spec, data))
+      : (spec, data) => key.signDigest(signSetting(spec), digestOf(spec, data)).slice(),
   edwards: (_, key) => (_, message) => key.signMessage(message),
   montgomery: signsNothing,
   symmetric: signsNothing,

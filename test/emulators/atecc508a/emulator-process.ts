@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ADDRESS, request } from "./lab.ts";
 
-const MAIN = fileURLToPath(new URL("../../../src/emulators/atecc508a/main.ts", import.meta.url));
+export const MAIN = fileURLToPath(new URL("../../../src/emulators/atecc508a/main.ts", import.meta.url));
 
 export function temporaryDirectory(): { path: string; remove(): void } {
   const path = mkdtempSync(join(tmpdir(), "atecc-"));

@@ -1,3 +1,5 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync, statSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { p256 } from "@noble/curves/nist.js";
@@ -6,7 +8,7 @@ import type { Model } from "../../../src/emulators/atecc508a/chip.ts";
 import { decodeCounter } from "../../../src/emulators/atecc508a/counters.ts";
 import type { Memory } from "../../../src/emulators/atecc508a/memory.ts";
 import { openMemoryFile } from "../../../src/emulators/atecc508a/memory-file.ts";
-import { Connection, exitOf, startEmulator, temporaryDirectory } from "./emulator-process.ts";
+import { Connection, exitOf, MAIN, startEmulator, temporaryDirectory } from "./emulator-process.ts";
 import { hex, pattern } from "./lab.ts";
 
 let directory: ReturnType<typeof temporaryDirectory>;
@@ -132,6 +134,16 @@ describe("two emulators on one file", () => {
     }
     first.close();
     openMemoryFile(other).close();
+  });
+
+  test("one that a parent started waits for the end of the one before", async () => {
+    const first = openMemoryFile(path);
+    const child = spawn(process.execPath, [MAIN, "--socket", `${path}.sock`, "--memory", path, "--until-stdin-closes"]);
+    expect(String((await once(child.stderr, "data"))[0])).toMatch(/in use by process \d+/);
+    first.close();
+    expect(String((await once(child.stdout, "data"))[0])).toBe("ready\n");
+    child.stdin.end();
+    expect(await exitOf(child)).toBe(0);
   });
 
   test("a lock of a process that is gone, or whose number is another's now, does not count", () => {
