@@ -50,7 +50,7 @@ const WAITING_OF_ONE_USER = 4096;
 const CALLERS_AT_MOST = 8192;
 
 /** Milliseconds of work before we look at the socket again. */
-const TURN = 2;
+const TURN = 1;
 
 /** Milliseconds a looked-for program may take to be told. */
 const LOOKUP = 5000;

@@ -20,6 +20,9 @@ class Connection extends EventEmitter {
   }
 }
 
+/** Requests of one user that are worked on at a time. */
+const AT_WORK = 4;
+
 /** The gate's front with nothing behind it: what is at work stays so until the test answers it. */
 function desk() {
   const users = new Map<object, number>();
@@ -52,10 +55,10 @@ it("many connections of one user do not keep another waiting", () => {
     const loud = connection(1);
     for (let n = 0; n < 10; n++) loud.ask(`loud ${i}.${n}`);
   }
-  expect(begun).toHaveLength(8);
+  expect(begun).toHaveLength(AT_WORK);
   connection(2).ask("quiet");
   expect(names().at(-1)).toBe("quiet");
-  expect(begun).toHaveLength(9);
+  expect(begun).toHaveLength(AT_WORK + 1);
 });
 
 it("all requests are begun, each connection in its turn, and those of one connection in their order", () => {
@@ -81,14 +84,14 @@ it("all requests are begun, each connection in its turn, and those of one connec
 
 it("what waits for a person or for events keeps nobody of the same user waiting, and is not counted twice", () => {
   const { connection, begun, names } = desk();
-  for (let i = 0; i < 8; i++) connection(1).ask(`waits ${i}`);
+  for (let i = 0; i < AT_WORK; i++) connection(1).ask(`waits ${i}`);
   connection(1).ask("answers it");
   expect(names()).not.toContain("answers it");
   vi.advanceTimersByTime(1000);
   expect(names()).toContain("answers it");
   for (const { answer } of [...begun]) answer();
   for (let i = 0; i < 20; i++) connection(1).ask(`next ${i}`);
-  expect(begun).toHaveLength(9 + 8);
+  expect(begun).toHaveLength(AT_WORK + 1 + AT_WORK);
 });
 
 it("a connection that ends takes what it had waiting with it", () => {
@@ -98,8 +101,8 @@ it("a connection that ends takes what it had waiting with it", () => {
   gone.socket.destroy();
   for (const { answer } of [...begun]) answer();
   expect(names().filter((who) => who.startsWith("gone"))).toHaveLength(4);
-  for (let i = 0; i < 8; i++) connection(1).ask(`stays ${i}`);
-  expect(names().filter((who) => who.startsWith("stays"))).toHaveLength(8);
+  for (let i = 0; i < AT_WORK; i++) connection(1).ask(`stays ${i}`);
+  expect(names().filter((who) => who.startsWith("stays"))).toHaveLength(AT_WORK);
 });
 
 it("whoever sends without reading answers is sent away", () => {

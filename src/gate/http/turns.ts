@@ -7,7 +7,7 @@ const AT_WORK = 4;
  * Requests of one user that are worked on at a time, over all his connections. What comes in one turn of the event loop
  * is all handled before anybody else's: with 256 connections that kept another user waiting for 60 ms.
  */
-const AT_WORK_OF_USER = 8;
+const AT_WORK_OF_USER = 4;
 /** Requests that wait on one connection; whoever sends more without reading answers is sent away. */
 const WAITING = 64;
 /**
