@@ -68,6 +68,8 @@ export async function startProgram(args: readonly string[], options: { uid?: num
   const began = performance.now();
   const child = spawn(process.execPath, args, {
     stdio: ["ignore", "pipe", "inherit", "ipc"],
+    // A session of its own, as a service has one: Linux schedules by sessions.
+    detached: true,
     ...(uid !== undefined && { uid, gid: uid, cwd: "/", env: { PATH: process.env.PATH } }),
   });
   const exited = once(child, "exit");

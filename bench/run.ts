@@ -9,6 +9,7 @@ const BENCHES: { readonly [name: string]: (options: BenchOptions) => Promise<rea
   vault: async () => (await import("./vault.ts")).rowsOfVault(),
   gate: async () => (await import("./gate.ts")).rowsOfGate(),
   neighbours: async () => (await import("./neighbours.ts")).rowsOfNeighbours(),
+  pkcs11: async () => (await import("./pkcs11.ts")).rowsOfPkcs11(),
   locking: async () => (await import("./locking.ts")).rowsOfLocking(),
 };
 

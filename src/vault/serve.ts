@@ -6,6 +6,7 @@ import { chmodSync, lstatSync, rmSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { ThornkeyError } from "../errors.ts";
 import { peerOf } from "../machine/peer.ts";
+import { AWAKE_MICROSECONDS, createWakefulness } from "../machine/wakefulness.ts";
 import {
   createFrameReader,
   decodeToVault,
@@ -144,6 +145,8 @@ interface OpenCaller extends Caller {
   readonly goneListeners: Set<() => void>;
 }
 
+const wakefulness = createWakefulness(AWAKE_MICROSECONDS);
+
 function createConnection(
   socket: Socket,
   { device, handle }: ServeOptions,
@@ -166,6 +169,7 @@ function createConnection(
   function flush(): void {
     if (closed || outgoing.length === 0) return;
     const [first] = outgoing;
+    wakefulness.touch();
     const all = outgoing.length === 1 && first !== undefined ? first : Buffer.concat(outgoing);
     outgoing = [];
     socket.write(all);

@@ -24,11 +24,9 @@ export interface RunResult {
  */
 export class AteccDevice {
   readonly #wire: Wire;
-  readonly #clock: Clock;
 
   constructor(options: WireOptions) {
     this.#wire = new Wire(options);
-    this.#clock = options.clock;
   }
 
   /**
@@ -49,7 +47,7 @@ export class AteccDevice {
   }
 
   #run(steps: readonly Step[], session?: { readonly epoch: number | undefined }): RunResult {
-    this.#wire.limit(this.#clock.now() + longestRun(steps, this.#wire.model));
+    this.#wire.limit(longestRun(steps, this.#wire.model));
     for (let attempt = 1; ; attempt++) {
       try {
         return { answers: this.#list(steps, session?.epoch), epoch: this.#wire.epoch };

@@ -40,6 +40,10 @@ export class Wire {
   #disturbed = false;
   #mayHaveArrived = false;
   #deadline = 0;
+  /** When it was last asked whether it is late. */
+  #looked = 0;
+  /** Milliseconds between two looks that no transaction explains. */
+  #standstill = Number.POSITIVE_INFINITY;
 
   constructor(options: WireOptions) {
     this.#options = options;
@@ -59,13 +63,25 @@ export class Wire {
     return this.#bus !== undefined;
   }
 
-  /** @param deadline milliseconds on the clock after which nothing is tried any more */
-  limit(deadline: number): void {
-    this.#deadline = deadline;
+  /**
+   * @param budget milliseconds from now after which nothing is tried any more. A thread that was not let run for most of
+   *   them has tried nothing yet, so it gets that time back, once.
+   */
+  limit(budget: number): void {
+    this.#looked = this.#now();
+    this.#deadline = this.#looked + budget;
+    this.#standstill = budget / 2;
   }
 
   get isLate(): boolean {
-    return this.#now() > this.#deadline;
+    const now = this.#now();
+    const stood = now - this.#looked;
+    this.#looked = now;
+    if (stood > this.#standstill) {
+      this.#deadline += stood;
+      this.#standstill = Number.POSITIVE_INFINITY;
+    }
+    return now > this.#deadline;
   }
 
   /** A new list of commands. */

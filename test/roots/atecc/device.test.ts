@@ -369,6 +369,35 @@ describe("the driver", () => {
     expect(lab.clock.now() - from).toBeLessThanOrEqual(longestRun([Random()]) * 1.2);
   });
 
+  it("tries once more after its thread was not let run for longer than the whole list may take", async () => {
+    for (const before of ["the first wake", "the first command"]) {
+      const lab = laboratory();
+      let stands = true;
+      const standStill = () => {
+        if (stands) lab.clock.advance(longestRun([Random()]) + 5000);
+        stands = false;
+      };
+      const device = new AteccDevice({
+        clock: lab.clock,
+        address: ADDRESS,
+        open() {
+          if (before === "the first wake") standStill();
+          return {
+            write: (address, bytes) => lab.bus.write(address, bytes),
+            read(address, length) {
+              const answer = lab.bus.read(address, length);
+              if (before === "the first command") standStill();
+              return answer;
+            },
+            close() {},
+          };
+        },
+      });
+      expect(device.run([InfoRevision()]).answers, before).toHaveLength(1);
+      expect(stands).toBe(false);
+    }
+  });
+
   it("gives up within the deadline on a bus that is stuck for a tenth of a second at every transaction", async () => {
     const lab = laboratory({
       through: (bus) => ({
