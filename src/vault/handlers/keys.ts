@@ -9,6 +9,7 @@ import type { FixedPolicy, Policy } from "../../operations/policy.ts";
 import { encodeStrictly } from "../../operations/protocol.ts";
 import type { KeyInfo, KeySummary, OperationName } from "../../operations/table.ts";
 import { parseWho } from "../../operations/who.ts";
+import { overwriteResident } from "../doomed.ts";
 import { idText, sealMaterial } from "../keyring.ts";
 import { generateMaterial } from "../material/generate.ts";
 import type { NewMaterial } from "../material/material.ts";
@@ -134,6 +135,7 @@ export const keyHandlers: Handlers<Names> = {
         (change) => {
           const current = currentKey(change, key.idBytes, name);
           change.remove(key.idBytes);
+          if (current.handle !== undefined) change.doom({ handle: current.handle, id: current.id });
           change.journal({
             kind: "key.deleted",
             text: `key ${current.name} was destroyed`,
@@ -154,7 +156,7 @@ export const keyHandlers: Handlers<Names> = {
       // In one turn of the root: in between, its place would be free for another's key, which would then be destroyed.
       await vault.rootQueue.run(request.caller.facts.uid, async () => {
         await remove();
-        await vault.root.root.destroyKey(handle);
+        await overwriteResident(vault, { handle, id: key.id });
       });
     }
     return { id: key.id };
