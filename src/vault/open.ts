@@ -55,6 +55,8 @@ export interface VaultOptions {
   readonly now?: (() => number) | undefined;
   /** The owner's recovery key, for a host that is not the one the vault belongs to. */
   readonly recovery?: Secret | undefined;
+  /** Opens the root; another one for tests. */
+  readonly openRoot?: typeof openRoot | undefined;
 }
 
 /** How much one user may have waiting for the root. */
@@ -85,7 +87,11 @@ export async function openVault(options: VaultOptions): Promise<OpenVault> {
         hint: REPAIR_HINT,
       });
     }
-    root = await openRoot(options.root, { state: folder, expected: header?.root.serial, timing: options.timing });
+    root = await (options.openRoot ?? openRoot)(options.root, {
+      state: folder,
+      expected: header?.root.serial,
+      timing: options.timing,
+    });
     const host = await readHost(options.host);
     return await assemble(options, database, root, host, header, release);
   } catch (error) {
@@ -283,7 +289,7 @@ async function assemble(
 }
 
 /** @throws ThornkeyError `NOT_BOUND` with the reason; `NOT_PERMITTED` when the recovery key is not this vault's */
-function openMaster(
+export function openMaster(
   header: Header,
   host: readonly HostComponent[],
   secret: Secret,

@@ -95,6 +95,9 @@ const SCHEMA = `
   create table if not exists spare (name text primary key, value blob not null) strict;
 `;
 
+/** A state of an earlier release has no second copies yet. */
+const SPARE = "insert or ignore into spare select * from meta;";
+
 /**
  * @param path of the file; made when it does not exist
  * @throws ThornkeyError `STATE_DAMAGED`, `STATE_UNWRITABLE`
@@ -111,7 +114,7 @@ export function openDatabase(path: string): Database {
         hint: "was Thornkey downgraded? The release that wrote it can read it",
       });
     }
-    database.exec(`begin immediate; ${SCHEMA} pragma user_version = ${SCHEMA_VERSION}; commit`);
+    database.exec(`begin immediate; ${SCHEMA} ${SPARE} pragma user_version = ${SCHEMA_VERSION}; commit`);
     return over(database);
   });
 }
