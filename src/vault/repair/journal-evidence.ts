@@ -56,7 +56,7 @@ export function journalEvidence(found: readonly FoundLine[], end: JournalHead | 
     .sort((a, b) => a.sequence - b.sequence);
   const tail = end === undefined ? [] : backwards(all, end);
   const complete = end !== undefined && tail.length === end.sequence;
-  const first = complete ? tail : forwards(all);
+  const first = complete ? tail : forwards(all, end);
   const kept = new Set(first.map(({ line }) => line));
   const proved = new Set(tail);
   const mentions = new Map<string, Mention>();
@@ -100,8 +100,8 @@ export function journalEvidence(found: readonly FoundLine[], end: JournalHead | 
 function parse(sequence: number, line: string): Parsed | undefined {
   try {
     const entry = JSON.parse(line) as { [field: string]: unknown };
-    const { previous } = entry;
-    if (entry.sequence !== sequence || typeof previous !== "string") return undefined;
+    const { previous, kind } = entry;
+    if (entry.sequence !== sequence || typeof previous !== "string" || typeof kind !== "string") return undefined;
     return { line, sequence, previous, hash: toHex(hashOf(line)), entry };
   } catch {
     return undefined;
@@ -122,19 +122,23 @@ function backwards(all: readonly Parsed[], end: JournalHead): Parsed[] {
   return tail.reverse();
 }
 
-/** What hangs together with the beginning, up to the first that is wrong or missing. */
-function forwards(all: readonly Parsed[]): Parsed[] {
+/**
+ * What hangs together with the beginning, up to the first that is wrong or missing. An entry holds when somebody names
+ * its hash: the one after it, a checkpoint, or the head. One that nobody names may have been changed.
+ */
+function forwards(all: readonly Parsed[], end: JournalHead | undefined): Parsed[] {
   const at = new Map<number, Parsed[]>();
-  for (const parsed of all) at.set(parsed.sequence, [...(at.get(parsed.sequence) ?? []), parsed]);
+  const named = new Set(end === undefined ? [] : [toHex(end.hash)]);
+  for (const parsed of all) {
+    at.set(parsed.sequence, [...(at.get(parsed.sequence) ?? []), parsed]);
+    named.add(parsed.previous);
+    const { hash } = (parsed.entry.covers ?? {}) as { hash?: unknown };
+    if (typeof hash === "string") named.add(hash);
+  }
   const chain: Parsed[] = [];
   let previous = BEGINNING;
   for (let sequence = 1; ; sequence++) {
-    const fitting = (at.get(sequence) ?? []).filter((parsed) => parsed.previous === previous);
-    const after = at.get(sequence + 1) ?? [];
-    // The one that the next names; when the next does not fit to what comes after it, the next is the wrong one.
-    const named = fitting.find(({ hash }) => after.some((next) => next.previous === hash));
-    const nextIsWrong = !after.some(({ hash }) => (at.get(sequence + 2) ?? []).some((next) => next.previous === hash));
-    const good = named ?? (after.length === 0 || nextIsWrong ? fitting[0] : undefined);
+    const good = at.get(sequence)?.find((parsed) => parsed.previous === previous && named.has(parsed.hash));
     if (good === undefined) return chain;
     chain.push(good);
     previous = good.hash;

@@ -115,7 +115,7 @@ async function repairWith(
   const plan = planOf({ judgements, journal, summaries, inRoot, head, current, sealing, rollbackAccepted });
   const report: RepairReport = {
     device: header.device,
-    problems: problemsIn(found, header, plan, journal, head, rollback),
+    problems: problemsIn(found, header, plan, journal, head, rollback, sealing),
     keys: plan.keys,
     settings: plan.settings,
     unknown: plan.unknown,

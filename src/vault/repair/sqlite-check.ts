@@ -3,12 +3,15 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
-import { equal } from "../../bytes/bytes.ts";
+import { equal, toHex } from "../../bytes/bytes.ts";
 import type { ThornkeyError } from "../../errors.ts";
 import { LOSSES } from "../../operations/repair-report.ts";
 import { encodeHeader, type Header } from "../header.ts";
 import type { Head } from "../store/head.ts";
+import type { Sealing } from "../store/sealing.ts";
+import { isKey, namesIn, summaryPlace } from "../store/state.ts";
 import type { JournalEvidence } from "./journal-evidence.ts";
+import type { Candidate } from "./judge.ts";
 import type { Plan } from "./plan.ts";
 import type { Salvage } from "./salvage.ts";
 
@@ -20,8 +23,9 @@ export function problemsIn(
   journal: JournalEvidence,
   head: Head | undefined,
   rollback: ThornkeyError | undefined,
+  sealing: Sealing,
 ): readonly string[] {
-  const problems = [...sqliteProblems(found)];
+  const problems = [...sqliteProblems(found, (database) => differences(database, plan, journal, sealing))];
   const encoded = encodeHeader(header);
   if (!equal(found.files.header, encoded)) problems.push("the copy of the header is damaged, or old");
   const fromDatabase = found.headers.filter((bytes) => bytes !== found.files.header);
@@ -42,7 +46,10 @@ export function problemsIn(
 const COMPLAINTS = 10;
 
 /** What SQLite itself says, of a copy: to look at a database can change it. */
-function sqliteProblems({ files }: Salvage): readonly string[] {
+function sqliteProblems(
+  { files }: Salvage,
+  differences: (database: DatabaseSync) => readonly string[],
+): readonly string[] {
   const folder = mkdtempSync(join(tmpdir(), "thornkey-repair-"));
   try {
     const path = join(folder, "copy.db");
@@ -57,7 +64,8 @@ function sqliteProblems({ files }: Salvage): readonly string[] {
         .prepare("select meta.name from meta left join spare using (name) where meta.value is not spare.value")
         .all();
       const rowsOfMeta = database.prepare("select count(*) as count from meta").get() as { count: number };
-      return pairs.length > 0 || rowsOfMeta.count !== 2 ? ["one of the two copies of header and head is damaged"] : [];
+      const spare = pairs.length > 0 || rowsOfMeta.count !== 2;
+      return [...(spare ? ["one of the two copies of header and head is damaged"] : []), ...differences(database)];
     } finally {
       database.close();
     }
@@ -66,4 +74,58 @@ function sqliteProblems({ files }: Salvage): readonly string[] {
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** What lies somewhere in the file helps only when it is also what SQLite reads. */
+function differences(
+  database: DatabaseSync,
+  plan: Plan,
+  journal: JournalEvidence,
+  sealing: Sealing,
+): readonly string[] {
+  const problems: string[] = [];
+  const lines = database.prepare("select sequence, line from journal order by sequence").all();
+  const sameLines =
+    lines.length === journal.lines.length &&
+    lines.every(({ sequence, line }, index) => sequence === index + 1 && line === journal.lines[index]);
+  if (!sameLines) problems.push("the journal in the database is not the one that holds");
+  const records = new Map(
+    database
+      .prepare("select * from records")
+      .all()
+      .map((row) => [toHex(row.id as Uint8Array), row]),
+  );
+  const summaries = new Map(
+    database
+      .prepare("select * from summaries")
+      .all()
+      .map((row) => [toHex(row.id as Uint8Array), row]),
+  );
+  const recordFits = ({ hex, kind, generation, sealed, body }: Candidate) => {
+    const row = records.get(hex);
+    if (row?.kind !== kind || row.generation !== generation || !equal(row.sealed as Uint8Array, sealed)) return false;
+    const names = namesIn(kind, body);
+    const tags = names && [names.full, `*/${names.bare}`, `${names.scope}/*`].map((name) => sealing.nameTag(name));
+    const stored = [row.full, row.bare, row.scope] as (Uint8Array | null)[];
+    return stored.every((tag, index) =>
+      tags === null ? tag === null : tag !== null && equal(tag, tags[index] ?? tag),
+    );
+  };
+  const summaryFits = ({ hex, id, kind, generation }: Candidate) => {
+    const row = summaries.get(hex);
+    if (!isKey(kind)) return row === undefined;
+    try {
+      if (row?.generation !== generation) return false;
+      sealing.open(summaryPlace(id, generation), row.sealed as Uint8Array);
+      return true;
+    } catch {
+      return false;
+    }
+  };
+  if (records.size !== plan.kept.length || !plan.kept.every(recordFits))
+    problems.push("records in the database are damaged");
+  const keys = plan.kept.filter(({ kind }) => isKey(kind)).length;
+  if (summaries.size !== keys || !plan.kept.every(summaryFits))
+    problems.push("second copies of public parts are damaged");
+  return problems;
 }
