@@ -201,6 +201,14 @@ export function mustBeSigned(header: Header, sealing: Sealing): void {
   }
 }
 
+/** What a flipped bit can make of it must not be worse than a component that does not match. */
+function isComponent(component: Partial<HeaderComponent> | null): boolean {
+  const { name, title, hard, digest } = component ?? {};
+  return (
+    typeof name === "string" && typeof title === "string" && typeof hard === "boolean" && digest instanceof Uint8Array
+  );
+}
+
 export function encodeHeader(header: Header): Uint8Array {
   return encodeStrictly(header);
 }
@@ -224,8 +232,11 @@ export function decodeHeader(bytes: Uint8Array): Header {
     header.salt instanceof Uint8Array &&
     header.mac instanceof Uint8Array &&
     Array.isArray(header.components) &&
+    header.components.every(isComponent) &&
     typeof header.root?.serial === "string" &&
-    typeof header.slots === "object";
+    typeof header.slots === "object" &&
+    header.slots !== null &&
+    Object.values(header.slots).every((slot) => slot instanceof Uint8Array);
   if (!whole) {
     throw new ThornkeyError("STATE_DAMAGED", "the vault's header cannot be read", {
       hint: "run 'thornkey repair': there is a second copy of it",

@@ -330,7 +330,7 @@ export function openMaster(
 }
 
 /** Who administers a vault that nobody has configured: root, and who runs it. */
-function usualDevicePolicy(): DevicePolicy {
+export function usualDevicePolicy(): DevicePolicy {
   const own = process.getuid?.() ?? 0;
   return {
     administrators: own === 0 ? ["uid:0"] : ["uid:0", `uid:${own}`],

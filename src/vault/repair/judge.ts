@@ -69,7 +69,22 @@ export function judge(candidates: readonly Candidate[], facts: Circumstances): r
         : { outcome: "intact" },
     }));
   }
-  return (choices[0] ?? []).map((candidate) => ({ candidate, verdict: verdictOn(candidate, facts) }));
+  const [choice = []] = choices;
+  const surplus = facts.head !== undefined && idsOf(choice, facts).size > facts.head.records;
+  return choice.map((candidate) => ({ candidate, verdict: verdictOn(candidate, facts, surplus) }));
+}
+
+/**
+ * Records that are there, by their own word, their second copy's, or the journal's. When there are more than there may be,
+ * one of those that nothing proves was deleted.
+ */
+function idsOf(candidates: readonly Candidate[], { journal, summaries }: Circumstances): ReadonlySet<string> {
+  const ids = new Set([...candidates.map(({ hex }) => hex), ...summaries.keys()]);
+  for (const [id, { deleted }] of journal.mentions) {
+    if (deleted) ids.delete(id);
+    else ids.add(id);
+  }
+  return ids;
 }
 
 /** @returns whether all records that a head speaks of are here */
@@ -157,7 +172,7 @@ function solve(vectors: readonly Uint8Array[], target: Uint8Array): readonly num
 }
 
 /** In order; the first that says something decides. */
-function verdictOn(candidate: Candidate, facts: Circumstances): Verdict {
+function verdictOn(candidate: Candidate, facts: Circumstances, surplus: boolean): Verdict {
   const mention = facts.journal.mentions.get(candidate.hex);
   if (mention?.deleted) return { outcome: "left out", why: "the journal says that it was deleted" };
   if (isOlder(candidate, mention, facts.summaries)) {
@@ -190,11 +205,11 @@ function verdictOn(candidate: Candidate, facts: Circumstances): Verdict {
   if (proved && !countsUnwritten(key)) return { outcome: "intact" };
   if (proved) return { outcome: "careful", why: "its uses were not all found, and count as many as they may be" };
   if (facts.onlyProved) return { outcome: "left out", why: "it cannot be proved that this is its newest form" };
-  if (limited && !named) {
-    return {
-      outcome: "left out",
-      why: "its uses are limited, and it cannot be proved how many it had; --keep brings it back",
-    };
+  if (!named && (limited || surplus || !facts.summaries.has(candidate.hex))) {
+    const why = limited
+      ? "its uses are limited, and it cannot be proved how many it had"
+      : "it cannot be proved that it was not deleted, and some key was";
+    return { outcome: "left out", why: `${why}; --keep brings it back` };
   }
   return {
     outcome: counts(key.fixed) ? "careful" : "unproved",

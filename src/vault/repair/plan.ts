@@ -4,6 +4,7 @@ import { decodeStrictly } from "../../operations/protocol.ts";
 import type { KeyOutcome, Outcome, SettingOutcome } from "../../operations/repair-report.ts";
 import type { Namespace } from "../../operations/table.ts";
 import { DEVICE_ID } from "../handlers/device.ts";
+import { usualDevicePolicy } from "../open.ts";
 import { fullName, type KeyRecord, type KeyRecordSummary, summaryOf } from "../records.ts";
 import type { DoomedKey, Head } from "../store/head.ts";
 import type { Sealing } from "../store/sealing.ts";
@@ -250,26 +251,21 @@ function settingsOf(
     const outcome = verdict.outcome === "careful" ? "unproved" : verdict.outcome;
     outcomes.push({ name, outcome, why: "why" in verdict ? verdict.why : "" });
   }
-  const rebuild = (id: string, kind: number, name: string, body: unknown) => {
-    if (staying.has(id) || rollbackAccepted) return;
+  const rebuild = (id: string, kind: number, name: string, body: unknown, why: string) => {
+    if (staying.has(id)) return;
     const generation = (journal.mentions.get(id)?.generation ?? 0) + 1;
     made.push({ kind, id: new Uint8Array(Buffer.from(id, "hex")), generation, body });
     const older = outcomes.findIndex((one) => one.name === name);
     if (older >= 0) outcomes.splice(older, 1);
-    outcomes.push({ name, outcome: "rebuilt", why: "its record is damaged, and the journal has what it said" });
+    outcomes.push({ name, outcome: "rebuilt", why });
   };
-  const device = toHex(DEVICE_ID);
-  if (journal.devicePolicy !== undefined) rebuild(device, KIND.device, DEVICE, journal.devicePolicy);
-  else if (!outcomes.some(({ name }) => name === DEVICE)) {
-    outcomes.push({
-      name: DEVICE,
-      outcome: "lost",
-      why: "the usual one holds: root administers, anybody may make keys",
-    });
-  }
-  for (const [id, body] of journal.namespaces) {
+  const told = "its record is damaged, and the journal has what it said";
+  const device = journal.devicePolicy;
+  if (device !== undefined && !rollbackAccepted) rebuild(toHex(DEVICE_ID), KIND.device, DEVICE, device, told);
+  else rebuild(toHex(DEVICE_ID), KIND.device, DEVICE, usualDevicePolicy(), "the usual one holds: root administers");
+  for (const [id, body] of rollbackAccepted ? [] : journal.namespaces) {
     const { name } = (body ?? {}) as Partial<Namespace>;
-    if (typeof name === "string") rebuild(id, KIND.namespace, `namespace ${name}`, body);
+    if (typeof name === "string") rebuild(id, KIND.namespace, `namespace ${name}`, body, told);
   }
   return { outcomes, made };
 }
