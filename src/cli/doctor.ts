@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { Command } from "commander";
 import { connect, type VaultStatus } from "../client/index.ts";
@@ -14,7 +15,7 @@ const CHECKS = [...MACHINE_CHECKS, ...STATE_CHECKS, ...RUNNING_CHECKS];
 interface DoctorOptions {
   readonly state: string;
   readonly run: string;
-  readonly root?: string;
+  readonly root?: string | undefined;
   readonly host: string;
   readonly json?: boolean;
 }
@@ -56,6 +57,8 @@ export async function examine({
   let status: VaultStatus | undefined;
   let silence: Error | undefined;
   try {
+    // A socket that is not there may come; but not while somebody looks.
+    if (!existsSync(join(run, "api.sock"))) throw new Error(`there is no api.sock in ${run}`);
     await using vault = await connect({ run, patience: PATIENCE });
     status = await vault.status({ signal: AbortSignal.timeout(PATIENCE) });
   } catch (error) {

@@ -103,9 +103,10 @@ export function readLatch(folder: string): Latch | undefined {
  * @throws ThornkeyError what the root or the disk says
  */
 export async function finishDestruction(
-  { state, root: specification, timing }: { state: string; root: string; timing?: RootOptions["timing"] },
+  options: { state: string; root: string; timing?: RootOptions["timing"]; openRoot?: typeof openRoot | undefined },
   latch: Latch,
 ): Promise<void> {
+  const { state, root: specification, timing, openRoot: open = openRoot } = options;
   let failure: unknown;
   try {
     shredFiles(state);
@@ -113,7 +114,7 @@ export async function finishDestruction(
   } catch (error) {
     failure = error; // a disk that fails must not save the root's keys
   }
-  const root = await openRoot(specification, { state, expected: latch.root, timing });
+  const root = await open(specification, { state, expected: latch.root, timing });
   try {
     await root.root.zeroize();
   } finally {

@@ -118,7 +118,9 @@ function makeFolder(folder: string): void {
  *
  * @throws ThornkeyError `DESTROYED`; its cause is what keeps the destruction from being finished
  */
-export async function mustNotBeDestroyed(options: Pick<VaultOptions, "state" | "root" | "timing">): Promise<void> {
+export async function mustNotBeDestroyed(
+  options: Pick<VaultOptions, "state" | "root" | "timing" | "openRoot">,
+): Promise<void> {
   const latch = readLatch(options.state);
   if (latch === undefined) return;
   let cause: unknown;
