@@ -1,6 +1,6 @@
 /** A damaged state: what is left of it comes back, what is lost is named, and what was deleted stays deleted. */
 import { spawnSync } from "node:child_process";
-import { createPublicKey } from "node:crypto";
+import { createHash, createPublicKey } from "node:crypto";
 import { existsSync, globSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -512,6 +512,53 @@ describe("settings", () => {
   });
 });
 
+describe("a journal that somebody else wrote", () => {
+  it("gives nobody rights, whatever it says and however well it hangs together", async () => {
+    const place = fresh();
+    const vault = await open(place);
+    const { header } = vault;
+    await vault.close();
+    let [previous, sequence] = ["00".repeat(32), 0];
+    const lines: string[] = [];
+    const forge = (kind: string, fields: object) => {
+      const line = JSON.stringify({
+        sequence: ++sequence,
+        time: "2026-01-01T00:00:00.000Z",
+        previous,
+        kind,
+        text: kind,
+        ...fields,
+      });
+      previous = createHash("sha256").update(line).digest("hex");
+      lines.push(line);
+    };
+    const policy = {
+      administrators: ["uid:6666"],
+      auditors: [],
+      observers: [],
+      creators: [],
+      keysPerOwner: 1,
+      earlyBootSeconds: 1,
+    };
+    forge("vault.created", { device: header.device });
+    forge("device.changed", { policy, record: { id: "00".repeat(16), generation: 1 } });
+    const namespace = { name: "evil", administrators: ["uid:6666"], keysAtMost: 10 };
+    forge("namespace.created", { namespace, record: { id: "77".repeat(16), generation: 1 } });
+    forge("key.deleted", { key: { id: keyOf("~1000/silicon").id, name: "~1000/silicon", generation: 1 } });
+    forge("checkpoint", {});
+    sql(place, ["update records set sealed = zeroblob(60) where kind = 2"], ["delete from journal"]);
+    sql(place, ...lines.map((line, index) => ["insert into journal values (?, ?)", index + 1, line] as const));
+    const before = place.paper.slots.get("slot-9");
+    await repair(place);
+    const again = await open(place);
+    expect((await ask(again, 0, "device.policy", {})).administrators).not.toContain("uid:6666");
+    expect((await ask(again, 0, "namespace.list", {})).namespaces.map(({ name }) => name)).toEqual(["acme"]);
+    await again.close();
+    // Nor is a key in the root overwritten because of it.
+    expect(place.paper.slots.get("slot-9")).toEqual(before);
+  });
+});
+
 describe("a repair that is killed", () => {
   it.each(["copy", "findings", "write", "declare", "replace", "header", "count"])(
     "before '%s' ends well when it is begun again, or with the next start",
@@ -540,6 +587,21 @@ describe("a repair that is killed", () => {
       expect(await repair(killed)).toMatchObject({ problems: [] });
     },
   );
+});
+
+describe("damage that shows only to who writes", () => {
+  it.each([
+    [18, 3],
+    [60, 1],
+  ])("at offset %d is repaired", async (at, value) => {
+    const place = fresh();
+    const bytes = readFileSync(database(place));
+    bytes[at] = value; // write version of the format; our own version
+    writeFileSync(database(place), bytes);
+    expect(await codeOf(open(place))).not.toBe("done");
+    expect(await repair(place)).toMatchObject({ repaired: true, unknown: 0 });
+    expect(await usesIn(place)).toMatchObject(ALL_SIGN);
+  });
 });
 
 describe("a repair is refused", () => {

@@ -18,7 +18,7 @@ export interface JournalEvidence {
   readonly frozen: { readonly since: number; readonly reason: string } | undefined;
   /** The newest policy of the device in what is proved. */
   readonly devicePolicy: unknown;
-  /** Namespaces that were made and not deleted, by the ids of their records. */
+  /** The same of namespaces that were made and not deleted, by the ids of their records. */
   readonly namespaces: ReadonlyMap<string, unknown>;
 }
 
@@ -27,6 +27,8 @@ export interface Mention {
   /** The record is at least of this generation. */
   readonly generation: number;
   readonly deleted: boolean;
+  /** The line that says so hangs together with the head. */
+  readonly deletionProved: boolean;
   /** The last of it is proved, and so is that nothing comes after. */
   readonly proved: boolean;
   readonly name: string | undefined;
@@ -65,20 +67,22 @@ export function journalEvidence(found: readonly FoundLine[], end: JournalHead | 
   let devicePolicy: unknown;
   for (const parsed of all) {
     const { kind, key, record, policy, namespace, time, text } = parsed.entry;
-    // Nothing but the device's policy has it among what is not of a key.
-    if (kind === "device.changed" && (complete || proved.has(parsed) || kept.has(parsed.line))) devicePolicy = policy;
+    const isProved = proved.has(parsed);
+    // Anybody can write lines that hang together: what gives somebody rights must hang together with the head.
+    if (kind === "device.changed" && isProved) devicePolicy = policy;
     if (kind === "vault.frozen") frozen = { since: Date.parse(String(time)), reason: String(text) };
     if (kind === "vault.thawed") frozen = undefined;
     const about = (key ?? record) as { id?: unknown; name?: unknown; generation?: unknown } | undefined;
     if (typeof about?.id !== "string" || typeof about.generation !== "number") continue;
-    if (kind === "namespace.created") namespaces.set(about.id, namespace);
+    if (kind === "namespace.created" && isProved) namespaces.set(about.id, namespace);
     const before = mentions.get(about.id);
     const words = /\((\S+), (resident|wrapped)\)/.exec(String(text));
     mentions.set(about.id, {
       generation: Math.max(before?.generation ?? 0, about.generation),
       deleted: (before?.deleted ?? false) || GONE.has(kind),
       // Generation 0 says nothing of the record.
-      proved: complete || (proved.has(parsed) && about.generation > 0) || (before?.proved ?? false),
+      deletionProved: (before?.deletionProved ?? false) || (isProved && GONE.has(kind)),
+      proved: complete || (isProved && about.generation > 0) || (before?.proved ?? false),
       name: typeof about.name === "string" ? about.name : before?.name,
       type: words?.[1] ?? before?.type,
       resident: words?.[2] === "resident" || (before?.resident ?? false),

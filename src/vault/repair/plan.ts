@@ -224,16 +224,23 @@ function ownerOf(scope: string): number {
 
 /** What was to be overwritten still is; and a key in the root that the journal says was deleted. */
 function doomedKeys(
-  { head, inRoot }: Evidence,
+  { head, inRoot, rollbackAccepted }: Evidence,
   claimed: ReadonlySet<string>,
   journal: JournalEvidence,
   disabled: ReadonlySet<string>,
 ): DoomedKey[] {
-  const doomed = [...(head?.doomed ?? [])];
-  for (const [id, { deleted, publicKey }] of journal.mentions) {
-    if (!deleted || publicKey === undefined || disabled.has(id) || doomed.some((one) => one.id === id)) continue;
-    const spki = new Uint8Array(Buffer.from(publicKey, "base64"));
-    for (const [handle, now] of inRoot) if (equal(now, spki) && !claimed.has(handle)) doomed.push({ handle, id });
+  const isThere = (handle: string, id: string): boolean => {
+    const publicKey = journal.mentions.get(id)?.publicKey;
+    const now = inRoot.get(handle);
+    return publicKey !== undefined && now !== undefined && equal(now, new Uint8Array(Buffer.from(publicKey, "base64")));
+  };
+  // In an old state a place may be another's by now: only when the very key is still there.
+  const doomed = (head?.doomed ?? []).filter(({ handle, id }) => !rollbackAccepted || isThere(handle, id));
+  for (const [id, { deletionProved }] of journal.mentions) {
+    if (!deletionProved || disabled.has(id) || doomed.some((one) => one.id === id)) continue;
+    for (const handle of inRoot.keys()) {
+      if (!claimed.has(handle) && isThere(handle, id)) doomed.push({ handle, id });
+    }
   }
   return doomed;
 }

@@ -137,7 +137,7 @@ async function repairWith(
   if (counter !== undefined && head?.counter === counted + 1) await counter.increment();
   step("write");
   clearRemains(options.state);
-  await writeRepaired(options.state, {
+  const writing = writeRepaired(options.state, {
     header,
     sealing,
     plan,
@@ -149,6 +149,10 @@ async function repairWith(
     certify: description.capabilities.certify ? (statement) => root.root.certify(statement) : undefined,
     boot: readBootId(options.host),
     now,
+  });
+  await writing.catch((error) => {
+    clearRemains(options.state);
+    throw error;
   });
   step("declare");
   declareRepaired(options.state);

@@ -7,6 +7,7 @@ import { equal, toHex } from "../../bytes/bytes.ts";
 import type { ThornkeyError } from "../../errors.ts";
 import { LOSSES } from "../../operations/repair-report.ts";
 import { encodeHeader, type Header } from "../header.ts";
+import { openDatabase } from "../store/database.ts";
 import type { Head } from "../store/head.ts";
 import type { Sealing } from "../store/sealing.ts";
 import { isKey, namesIn, summaryPlace } from "../store/state.ts";
@@ -55,6 +56,8 @@ function sqliteProblems(
     const path = join(folder, "copy.db");
     writeFileSync(path, files.database, { mode: 0o600 });
     if (files.log.length > 0) writeFileSync(`${path}-wal`, files.log, { mode: 0o600 });
+    // As the vault does it: some damage shows only to who wants to write.
+    openDatabase(path).close();
     const database = new DatabaseSync(path);
     try {
       const rows = database.prepare(`pragma integrity_check(${COMPLAINTS})`).all() as { integrity_check: string }[];

@@ -111,7 +111,7 @@ export function openDatabase(path: string): Database {
     const version = Number(database.prepare("pragma user_version").get()?.user_version);
     if (version > SCHEMA_VERSION) {
       throw new ThornkeyError("STATE_DAMAGED", `a state of format ${version}, which this release cannot read`, {
-        hint: "was Thornkey downgraded? The release that wrote it can read it",
+        hint: "was Thornkey downgraded? The release that wrote it can read it; or else run 'thornkey repair'",
       });
     }
     database.exec(`begin immediate; ${SCHEMA} ${SPARE} pragma user_version = ${SCHEMA_VERSION}; commit`);
