@@ -4,7 +4,7 @@ import { ERROR_CODES, ThornkeyError } from "../errors.ts";
 import { type KeyOutcome, LOSSES, type RepairReport } from "../operations/repair-report.ts";
 import { collect } from "./ask.ts";
 import { mustSayYes } from "./ask-owner.ts";
-import { halfCommand, halfEnvironment } from "./halves.ts";
+import { halfCommand, halfEnvironment, REPAIR_FLAGS } from "./halves.ts";
 import { note, print, printJson, table } from "./output.ts";
 import { rootOption, stateOption } from "./up.ts";
 
@@ -80,7 +80,7 @@ async function runRepair(options: RepairOptions, dryRun: boolean): Promise<Repai
   if (acceptRollback) args.push("--accept-rollback");
   if (onlyProved) args.push("--only-proved");
   for (const name of keep) args.push(`--keep=${name}`);
-  const child = spawn(process.execPath, halfCommand("vault", args), {
+  const child = spawn(process.execPath, halfCommand("vault", args, REPAIR_FLAGS), {
     stdio: ["ignore", "pipe", "pipe"],
     env: halfEnvironment(),
   });

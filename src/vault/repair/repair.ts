@@ -91,7 +91,8 @@ async function repairWith(
     [...summaries].flatMap(([id, one]) => (one.loose ? [] : [[id, one.generation] as const])),
   );
   // The newest head with which all comes out; or else the newest that SQLite reads.
-  const whole = heads.find(({ head, loose }) => {
+  const tried = [...heads.slice(0, MOST_HEADS), ...heads.slice(MOST_HEADS).filter((one) => !one.loose)];
+  const whole = tried.find(({ head, loose }) => {
     const journal = journalEvidence(found.lines, head.journal);
     return (
       journal.complete && comesOut(candidates, head, { sealing, journal, summaries: generations, headIsLoose: loose })
@@ -165,6 +166,9 @@ async function repairWith(
   await counter?.increment().catch(() => {});
   return { ...report, repaired: true, folder: aside };
 }
+
+/** A broken log can have hundreds; each costs a look at the whole journal. */
+const MOST_HEADS = 8;
 
 interface OpenedHeader {
   readonly header: Header;

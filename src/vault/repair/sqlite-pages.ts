@@ -137,6 +137,9 @@ const LONGEST_ROW = 1 << 20;
 /** Columns of the widest of our tables, and the header's own length. */
 const LONGEST_HEADER = 64;
 
+/** Serial types our rows begin with: NULL, an id of 16 bytes, `head`, `header`. */
+const FIRST_COLUMNS: ReadonlySet<number> = new Set([0, 12 + 2 * 16, 13 + 2 * 4, 13 + 2 * 6]);
+
 /** Takes every offset of a page for the beginning of a cell of a table leaf (section 1.6): length, rowid, record. */
 function collect(
   page: Uint8Array | undefined,
@@ -172,18 +175,19 @@ function cellAt(
 
 /** The head of a record. @returns serial types, when they are those of one of our tables, and bytes of all values */
 function columnsAt(page: Uint8Array, start: number): { types: number[]; end: number; bytes: number } | undefined {
-  const header = varint(page, start);
-  if (header === undefined || header.value < 3 || header.value > LONGEST_HEADER) return undefined;
-  const end = start + header.value;
+  // Nearly every offset ends here: both numbers are of one byte in our tables.
+  const length = page[start] ?? 0;
+  if (length < 3 || length > LONGEST_HEADER || !FIRST_COLUMNS.has(page[start + 1] ?? 1)) return undefined;
+  const end = start + length;
   const types: number[] = [];
   let bytes = 0;
-  for (let at = header.end; at < end; ) {
+  for (let at = start + 1; at < end; ) {
     const type = varint(page, at);
     if (type === undefined || type.end > end) return undefined;
-    const length = lengthOf(type.value);
-    if (length === undefined) return undefined;
+    const size = lengthOf(type.value);
+    if (size === undefined) return undefined;
     types.push(type.value);
-    bytes += length;
+    bytes += size;
     at = type.end;
   }
   const ours = Object.values(TABLES).some(
