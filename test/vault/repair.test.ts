@@ -332,6 +332,34 @@ describe("a deleted key's old row", () => {
     await again.close();
   });
 
+  it("nor beside a new key of its name", async () => {
+    const place = fresh();
+    const [first] = rows(place, "select * from records where id = ?", idOf("~1000/k4"));
+    const [second] = rows(place, "select * from summaries where id = ?", idOf("~1000/k4"));
+    const vault = await open(place);
+    await ask(vault, 1000, "key.delete", { key: "k4" });
+    const { key } = await ask(vault, 1000, "key.create", { name: "k4", type: "p256" });
+    await ask(vault, 1000, "key.delete", { key: "silicon" });
+    await ask(vault, 1000, "key.create", { name: "silicon", type: "ed25519" });
+    await vault.close();
+    const nameless = { ...first, full: null };
+    sql(
+      place,
+      ["insert into records values (?, ?, ?, ?, ?, ?, ?)", ...(Object.values(nameless) as unknown as Uint8Array[])],
+      ["insert into summaries values (?, ?, ?)", ...(Object.values(second ?? {}) as Uint8Array[])],
+      ruin("~1001/k1"),
+      ["delete from journal where line like '%key.deleted%'"],
+    );
+    const report = await repair(place, { keep: ["all"] });
+    const of = (name: string) => report.keys.filter((one) => one.name === name).map(({ id, outcome }) => [id, outcome]);
+    expect(of("~1000/k4")).toContainEqual([keyOf("~1000/k4").id, "left out"]);
+    const again = await open(place);
+    expect(await useOf(again, key)).toBe("signs");
+    expect(await useOf(again, keyOf("~1000/k4"))).toBe("KEY_NOT_FOUND");
+    await again.close();
+    expect(await repair(place)).toMatchObject({ problems: [] });
+  });
+
   it("nor an older form of a record, with a policy that was changed since", async () => {
     const place = fresh();
     const [old] = rows(place, "select * from records where id = ?", idOf("~1001/k1"));

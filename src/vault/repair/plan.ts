@@ -8,7 +8,7 @@ import { usualDevicePolicy } from "../open.ts";
 import { fullName, type KeyRecord, type KeyRecordSummary, summaryOf } from "../records.ts";
 import type { DoomedKey, Head } from "../store/head.ts";
 import type { Sealing } from "../store/sealing.ts";
-import { isKey, KIND, summaryPlace } from "../store/state.ts";
+import { isKey, KIND, namesIn, summaryPlace } from "../store/state.ts";
 import type { JournalEvidence } from "./journal-evidence.ts";
 import type { Candidate, Judgement } from "./judge.ts";
 import type { FoundSummary } from "./salvage.ts";
@@ -66,8 +66,10 @@ export function openSummaries(found: readonly FoundSummary[], sealing: Sealing):
   return summaries;
 }
 
-export function planOf(evidence: Evidence): Plan {
-  const { judgements, journal } = evidence;
+export function planOf(found: Evidence): Plan {
+  const { judgements, names } = withoutNamesakes(found.judgements);
+  const evidence = { ...found, judgements };
+  const { journal } = evidence;
   const with_ = (outcome: Outcome) => judgements.filter(({ verdict }) => verdict.outcome === outcome);
   const careful = with_("careful").map(({ candidate }) => candidate);
   const kept = [...with_("intact"), ...with_("unproved")].map(({ candidate }) => candidate);
@@ -78,9 +80,9 @@ export function planOf(evidence: Evidence): Plan {
     ),
   );
   const gone = goneKeys(evidence, staying);
-  const disabled = gone.flatMap((key) => disabledForm(key, evidence, claimed));
+  const disabled = gone.flatMap((key) => (names.has(key.name) ? [] : disabledForm(key, evidence, claimed)));
   const disabledIds = new Set(disabled.map(({ id }) => toHex(id)));
-  const settings = settingsOf(evidence, staying);
+  const settings = settingsOf(evidence, staying, names);
   const keys: KeyOutcome[] = [
     ...judgements.flatMap(({ candidate, verdict }) =>
       staying.has(candidate.hex) && isKey(candidate.kind)
@@ -112,6 +114,30 @@ export function planOf(evidence: Evidence): Plan {
     unknown: Math.max(0, (evidence.current?.records ?? 0) - known),
     doomed: doomedKeys(evidence, claimed, journal, disabledIds),
   };
+}
+
+/**
+ * Two records cannot have one name: the one of which nothing is proved, or the older, is one that was deleted.
+ *
+ * @returns also the names that are taken
+ */
+function withoutNamesakes(judgements: readonly Judgement[]): { judgements: readonly Judgement[]; names: Set<string> } {
+  const names = new Set<string>();
+  const rank = ({ candidate, verdict }: Judgement) =>
+    (verdict.outcome === "intact" ? 2 ** 53 : 0) + ((candidate.body as Partial<KeyRecord>).created ?? 0);
+  const sorted = judgements
+    .map((judgement) => ({ judgement, rank: rank(judgement) }))
+    .sort((a, b) => b.rank - a.rank)
+    .map(({ judgement }): Judgement => {
+      const { candidate, verdict } = judgement;
+      const name = namesIn(candidate.kind, candidate.body)?.full;
+      if (verdict.outcome === "left out" || name === undefined) return judgement;
+      if (names.has(name))
+        return { candidate, verdict: { outcome: "left out", why: "another has its name: it was deleted" } };
+      names.add(name);
+      return judgement;
+    });
+  return { judgements: sorted, names };
 }
 
 function keyOutcome(id: string, record: KeyRecord, outcome: Outcome, why: string): KeyOutcome {
@@ -249,6 +275,7 @@ function doomedKeys(
 function settingsOf(
   { judgements, journal, rollbackAccepted }: Evidence,
   staying: ReadonlySet<string>,
+  names: ReadonlySet<string>,
 ): { outcomes: SettingOutcome[]; made: Plan["made"] } {
   const outcomes: SettingOutcome[] = [];
   const made: Plan["made"][number][] = [];
@@ -259,7 +286,7 @@ function settingsOf(
     outcomes.push({ name, outcome, why: "why" in verdict ? verdict.why : "" });
   }
   const rebuild = (id: string, kind: number, name: string, body: unknown, why: string) => {
-    if (staying.has(id)) return;
+    if (staying.has(id) || names.has(name)) return;
     const generation = (journal.mentions.get(id)?.generation ?? 0) + 1;
     made.push({ kind, id: new Uint8Array(Buffer.from(id, "hex")), generation, body });
     const older = outcomes.findIndex((one) => one.name === name);
