@@ -70,7 +70,7 @@ describe("doctor, of a vault", () => {
     expect(status).toBe(0);
   });
 
-  it("that runs: asks it, and does not disturb it", async () => {
+  it("that runs: asks it, and does not disturb it", { timeout: 300_000 }, async () => {
     vault = await ready([...places, "--root", root]);
     expect(thornkey(["key", "new", "tls", "--run", at("run"), "--allow", "me"]).status).toBe(0);
     const { status, stdout } = thornkey(["doctor", "--json", ...places]);
@@ -248,7 +248,7 @@ describe("repair, as a command", () => {
     expect(repair("--dry-run")).toMatchObject({ status: 0, stdout: expect.stringContaining("would be there") });
   });
 
-  it("repairs with a yes; the vault starts, and doctor is content", async () => {
+  it("repairs with a yes; the vault starts, and doctor is content", { timeout: 300_000 }, async () => {
     const { status, stdout, stderr } = repair("--yes", "--json");
     expect(status, stderr).toBe(0);
     expect(JSON.parse(stdout)).toMatchObject({ repaired: true, unknown: 0 });

@@ -187,7 +187,7 @@ describe("a real vault, killed between the steps", () => {
     while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
   }
 
-  it("overwrites the deleted key in silicon, and goes on with its destruction", async () => {
+  it("overwrites the deleted key in silicon, and goes on with its destruction", { timeout: 300_000 }, async () => {
     const vault = await real.vault();
     expect(vault.said, vault.stderr()).toBe("ready");
     const user = vault.person({ uid: 1000 });
