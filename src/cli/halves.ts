@@ -14,6 +14,9 @@ const FLAGS: { readonly [Name in HalfName]: readonly string[] } = {
   gate: ["--max-old-space-size=64", "--max-semi-space-size=2"],
 };
 
+/** A repair holds all records at once, and does not stay. */
+export const REPAIR_FLAGS: readonly string[] = ["--max-semi-space-size=2"];
+
 /** ML-KEM with `encapsulate` and `decapsulate` is there from here on, and node:sqlite without a flag. */
 const OLDEST = [24, 7] as const;
 
@@ -21,7 +24,7 @@ const OLDEST = [24, 7] as const;
  * @returns the arguments of `process.execPath` that start a half: flags, then its program, then `args`
  * @throws ThornkeyError `NOT_SUPPORTED` when this Node is too old
  */
-export function halfCommand(name: HalfName, args: readonly string[]): string[] {
+export function halfCommand(name: HalfName, args: readonly string[], flags = FLAGS[name]): string[] {
   mustBeNewEnough(process.versions.node);
   const extension = import.meta.url.slice(-3);
   const program = fileURLToPath(new URL(`../${name}/main${extension}`, import.meta.url));
@@ -29,7 +32,7 @@ export function halfCommand(name: HalfName, args: readonly string[]): string[] {
   // Whoever may send SIGUSR1 would otherwise get a debugger into the process.
   const debuggerFlag = "--disable-sigusr1";
   const closed = process.allowedNodeEnvironmentFlags.has(debuggerFlag) ? [debuggerFlag] : [];
-  return [...closed, ...FLAGS[name], program, ...args];
+  return [...closed, ...flags, program, ...args];
 }
 
 /** The halves take nothing of Node's settings from whoever started us. */

@@ -5,11 +5,13 @@ import { bindCommand } from "./bind.ts";
 import { chipCommand } from "./chip.ts";
 import { controlCommands } from "./control.ts";
 import { deviceCommands } from "./device.ts";
+import { doctorCommand } from "./doctor.ts";
 import { emulatorCommand } from "./emulator.ts";
 import { journalCommand } from "./journal.ts";
 import { keyCommand } from "./key.ts";
 import { lockCommands } from "./lock.ts";
 import { note } from "./output.ts";
+import { repairCommand } from "./repair.ts";
 import { statusCommand } from "./status.ts";
 import { tourCommand } from "./tour.ts";
 import { halfCommandOf, upCommand } from "./up.ts";
@@ -46,6 +48,8 @@ for (const command of [
   bindCommand(),
   journalCommand(),
   ...deviceCommands(),
+  repairCommand(),
+  doctorCommand(),
 ]) {
   program.addCommand(command);
 }

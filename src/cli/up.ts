@@ -24,9 +24,7 @@ export function upCommand(): Command {
     .description("vault and gate in the foreground; prints 'ready' when both serve, ends with SIGTERM or Ctrl-C")
     .addOption(stateOption())
     .addOption(runOption())
-    .addOption(
-      new Option("--root <spec>", "emulated:FILE, atecc:/dev/i2c-1 or atecc:unix:/path.sock").env("THORNKEY_ROOT"),
-    )
+    .addOption(rootOption())
     .option("--host <dir>", "the directory that is / for what tells this host from others")
     .addOption(new Option("--timing <timing>", "of an emulated chip").choices(["none", "typical", "maximum"]))
     .option("--stay", "go on when the vault refuses to open, so that 'thornkey status' tells why")
@@ -36,6 +34,10 @@ export function upCommand(): Command {
 
 export function stateOption(): Option {
   return new Option("--state <dir>", "the vault's state").env("THORNKEY_STATE").default("/var/lib/thornkey");
+}
+
+export function rootOption(): Option {
+  return new Option("--root <spec>", "emulated:FILE, atecc:/dev/i2c-1 or atecc:unix:/path.sock").env("THORNKEY_ROOT");
 }
 
 export function runOption(): Option {

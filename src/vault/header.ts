@@ -195,10 +195,18 @@ export function signed(unsigned: Unsigned & { mac?: Uint8Array }, sealing: Seali
 export function mustBeSigned(header: Header, sealing: Sealing): void {
   const { mac, ...rest } = header;
   if (!equal(sealing.mac(encodeStrictly(rest)), mac)) {
-    throw new ThornkeyError("TAMPERED", "the vault's header was changed by somebody", {
-      hint: "put back a copy of the state that you trust",
+    throw new ThornkeyError("TAMPERED", "the vault's header was changed, by damage or by somebody", {
+      hint: "run 'thornkey repair': there is a second copy of it",
     });
   }
+}
+
+/** What a flipped bit can make of it must not be worse than a component that does not match. */
+function isComponent(component: Partial<HeaderComponent> | null): boolean {
+  const { name, title, hard, digest } = component ?? {};
+  return (
+    typeof name === "string" && typeof title === "string" && typeof hard === "boolean" && digest instanceof Uint8Array
+  );
 }
 
 export function encodeHeader(header: Header): Uint8Array {
@@ -207,17 +215,32 @@ export function encodeHeader(header: Header): Uint8Array {
 
 /** @throws ThornkeyError `STATE_DAMAGED` */
 export function decodeHeader(bytes: Uint8Array): Header {
-  const header = decodeStrictly(bytes) as Header;
+  let header: Header | undefined;
+  try {
+    header = decodeStrictly(bytes) as Header;
+  } catch {
+    // Said below.
+  }
   const whole =
     typeof header === "object" &&
     header !== null &&
     header.format === 1 &&
+    typeof header.created === "number" &&
+    typeof header.stage === "string" &&
+    typeof header.needed === "number" &&
     typeof header.device === "string" &&
     header.salt instanceof Uint8Array &&
     header.mac instanceof Uint8Array &&
     Array.isArray(header.components) &&
-    typeof header.root === "object" &&
-    typeof header.slots === "object";
-  if (!whole) throw new ThornkeyError("STATE_DAMAGED", "the vault's header cannot be read");
-  return header;
+    header.components.every(isComponent) &&
+    typeof header.root?.serial === "string" &&
+    typeof header.slots === "object" &&
+    header.slots !== null &&
+    Object.values(header.slots).every((slot) => slot instanceof Uint8Array);
+  if (!whole) {
+    throw new ThornkeyError("STATE_DAMAGED", "the vault's header cannot be read", {
+      hint: "run 'thornkey repair': there is a second copy of it",
+    });
+  }
+  return header as Header;
 }

@@ -1,12 +1,17 @@
-/** The vault's process: `node main.ts --state DIR --run DIR --root SPEC`. */
+/**
+ * The vault's process: `node main.ts --state DIR --run DIR --root SPEC`; and `node main.ts repair --state DIR --root SPEC`,
+ * which repairs a state while no vault runs and prints what it found as JSON.
+ */
 import { parseArgs } from "node:util";
 import { ERROR_CODES, ThornkeyError } from "../errors.ts";
 import { hardenProcess } from "../machine/hygiene.ts";
+import { runRepair } from "./repair/main.ts";
 import { runVault } from "./run.ts";
 
 hardenProcess();
 
 try {
+  if (process.argv[2] === "repair") process.exit(await runRepair(process.argv.slice(3)));
   const { values } = parseArgs({
     options: {
       state: { type: "string" },

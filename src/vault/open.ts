@@ -6,6 +6,7 @@ import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
+import { equal } from "../bytes/bytes.ts";
 import { Secret } from "../bytes/secret.ts";
 import { ThornkeyError } from "../errors.ts";
 import { writeAtomically } from "../machine/atomic-file.ts";
@@ -13,7 +14,8 @@ import { type HostComponent, readBootId, readHost, readUptime } from "../machine
 import { takeLock } from "../machine/lock-file.ts";
 import type { DevicePolicy, Namespace } from "../operations/table.ts";
 import { createConfirmations } from "./confirmations.ts";
-import { signJournal } from "./destruction.ts";
+import { finishDestruction, readLatch, shredCopies, signJournal, writeLatch } from "./destruction.ts";
+import { overwriteDoomed } from "./doomed.ts";
 import { createFairRunner } from "./fair-queue.ts";
 import { bindingStatus, notTheRecoveryKey } from "./handlers/binding.ts";
 import { DEVICE_ID } from "./handlers/device.ts";
@@ -29,13 +31,15 @@ import {
   signed,
   withHostOf,
 } from "./header.ts";
-import { createKeyring } from "./keyring.ts";
+import { createKeyring, idText } from "./keyring.ts";
+import { FILES } from "./places.ts";
 import { createRandom } from "./random.ts";
 import { createRefusals } from "./refusals.ts";
+import { finishRepair } from "./repair/finish.ts";
 import { createRateLimiter } from "./restrictions.ts";
 import type { Authority } from "./rights.ts";
 import { type OpenRoot, openRoot } from "./root-spec.ts";
-import { type Database, openDatabase } from "./store/database.ts";
+import { type Database, openDatabase, REPAIR_HINT } from "./store/database.ts";
 import { sealingUnder } from "./store/sealing.ts";
 import { initialise, KIND, openState } from "./store/state.ts";
 import { createUseLedger } from "./use-ledger.ts";
@@ -55,9 +59,9 @@ export interface VaultOptions {
   readonly now?: (() => number) | undefined;
   /** The owner's recovery key, for a host that is not the one the vault belongs to. */
   readonly recovery?: Secret | undefined;
+  /** Opens the root; another one for tests. */
+  readonly openRoot?: typeof openRoot | undefined;
 }
-
-export const FILES = { database: "vault.db", lock: "lock", header: "header.copy", destroyed: "destroyed" } as const;
 
 /** How much one user may have waiting for the root. */
 const WAITING_FOR_ROOT = 256;
@@ -80,16 +84,21 @@ export async function openVault(options: VaultOptions): Promise<OpenVault> {
   let database: Database | undefined;
   let root: OpenRoot | undefined;
   try {
-    mustNotBeDestroyed(folder);
+    await mustNotBeDestroyed(options);
+    finishRepair(folder);
     database = openDatabase(join(folder, FILES.database));
     const stored = database.meta.get("header");
     const header = stored && decodeHeader(stored);
     if (stored === undefined && existsSync(join(folder, FILES.header))) {
       throw new ThornkeyError("STATE_DAMAGED", "the state's database is empty, and a vault was here", {
-        hint: "put back the newest copy of the state that you trust",
+        hint: REPAIR_HINT,
       });
     }
-    root = await openRoot(options.root, { state: folder, expected: header?.root.serial, timing: options.timing });
+    root = await (options.openRoot ?? openRoot)(options.root, {
+      state: folder,
+      expected: header?.root.serial,
+      timing: options.timing,
+    });
     const host = await readHost(options.host);
     return await assemble(options, database, root, host, header, release);
   } catch (error) {
@@ -111,17 +120,25 @@ function makeFolder(folder: string): void {
   }
 }
 
-/** @throws ThornkeyError `DESTROYED` */
-export function mustNotBeDestroyed(folder: string): void {
-  let latch: string;
-  try {
-    latch = readFileSync(join(folder, FILES.destroyed), "utf8");
-  } catch {
-    return;
-  }
-  const { time = "some time", reason = "nobody knows why" } = JSON.parse(latch) as { time?: string; reason?: string };
-  throw new ThornkeyError("DESTROYED", `this vault was destroyed at ${time}: ${reason}`, {
-    hint: "its keys are gone for ever; for a new vault on this hardware take a new state directory, with roots/ of this one in it",
+/**
+ * A destruction that was interrupted goes on first.
+ *
+ * @throws ThornkeyError `DESTROYED`; its cause is what keeps the destruction from being finished
+ */
+export async function mustNotBeDestroyed(
+  options: Pick<VaultOptions, "state" | "root" | "timing" | "openRoot">,
+): Promise<void> {
+  const latch = readLatch(options.state);
+  if (latch === undefined) return;
+  let cause: unknown;
+  if (!latch.done) cause = await finishDestruction(options, latch).catch((error) => error);
+  const unfinished = cause instanceof Error ? `; its end is not reached yet: ${cause.message}` : "";
+  throw new ThornkeyError("DESTROYED", `this vault was destroyed at ${latch.time}: ${latch.reason}${unfinished}`, {
+    hint:
+      cause === undefined
+        ? "its keys are gone for ever; for a new vault on this hardware take a new state directory, with roots/ of this one in it"
+        : "start it again with its root, which still has to overwrite its keys",
+    cause,
   });
 }
 
@@ -237,13 +254,17 @@ async function assemble(
         { counted: true },
       );
     },
-    async latch(reason) {
-      const text = JSON.stringify({ time: new Date(now()).toISOString(), reason, device: vault.header.device });
-      writeAtomically(join(options.state, FILES.destroyed), new TextEncoder().encode(`${text}\n`));
-    },
+    latch: (reason, done) =>
+      writeLatch(options.state, {
+        time: new Date(now()).toISOString(),
+        reason,
+        device: vault.header.device,
+        root: root.serial,
+        done,
+      }),
     shredStore() {
       database.shred();
-      writeAtomically(join(options.state, FILES.header), new Uint8Array(0));
+      shredCopies(options.state);
       master.destroy();
     },
     async close() {
@@ -265,6 +286,7 @@ async function assemble(
   };
   (vault as { keyring: OpenVault["keyring"] }).keyring = createKeyring(state, vault.authority);
   loadSettings(vault);
+  keepCopyOfHeader(options.state, vault);
   if (existing === undefined) await furnish(vault);
   else await beginSession(vault);
 
@@ -282,7 +304,7 @@ async function assemble(
 }
 
 /** @throws ThornkeyError `NOT_BOUND` with the reason; `NOT_PERMITTED` when the recovery key is not this vault's */
-function openMaster(
+export function openMaster(
   header: Header,
   host: readonly HostComponent[],
   secret: Secret,
@@ -323,7 +345,7 @@ function openMaster(
 }
 
 /** Who administers a vault that nobody has configured: root, and who runs it. */
-function usualDevicePolicy(): DevicePolicy {
+export function usualDevicePolicy(): DevicePolicy {
   const own = process.getuid?.() ?? 0;
   return {
     administrators: own === 0 ? ["uid:0"] : ["uid:0", `uid:${own}`],
@@ -354,7 +376,11 @@ async function furnish(vault: OpenVault): Promise<void> {
       change.journal({
         kind: "vault.created",
         text: `a vault was made on ${root.model} ${root.serial}`,
-        details: { device: vault.header.device, root: vault.header.root },
+        details: {
+          device: vault.header.device,
+          root: vault.header.root,
+          record: { id: idText(DEVICE_ID), generation: 1 },
+        },
       });
     },
     { counted: true },
@@ -374,6 +400,21 @@ async function beginSession(vault: OpenVault): Promise<void> {
   if (vault.state.byName("~0/storage") === undefined) {
     await createStorageKey(vault.state, vault.root.serial, process.getuid?.() ?? 0, vault.device.administrators);
   }
+  await overwriteDoomed(vault).catch((error) => {
+    if (!(error instanceof ThornkeyError)) throw error;
+    process.stderr.write(`thornkey: a deleted key is not overwritten yet: ${error.message}\n`);
+  });
+}
+
+/** A crash between a change of the header and its copy leaves an old one. */
+function keepCopyOfHeader(folder: string, vault: OpenVault): void {
+  let copy: Uint8Array | undefined;
+  try {
+    copy = readFileSync(join(folder, FILES.header));
+  } catch {
+    // Missing is as good as wrong.
+  }
+  if (copy === undefined || !equal(copy, encodeHeader(vault.header))) vault.backUpHeader();
 }
 
 async function evidenceKeyOf(

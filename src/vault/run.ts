@@ -27,6 +27,11 @@ const AGAIN = 1000;
 /** What passes by itself, and is tried again. */
 const PASSING: ReadonlySet<ErrorCode> = new Set(["ROOT_UNAVAILABLE"]);
 
+/** A destruction that the root has yet to finish is gone on with, too. */
+function passes({ code, cause }: ThornkeyError): boolean {
+  return PASSING.has(code) || (code === "DESTROYED" && cause instanceof ThornkeyError && PASSING.has(cause.code));
+}
+
 /** What keeps us from doing anything at all: the process ends with it. */
 const FATAL: ReadonlySet<ErrorCode> = new Set(["USAGE", "FAILED", "STATE_UNWRITABLE"]);
 
@@ -101,7 +106,7 @@ export async function runVault(options: RunOptions): Promise<void> {
   process.stdout.write(vault ? "ready\n" : `refused ${refusal?.code}\n`);
 
   const retry = async () => {
-    while (!stopping && vault === undefined && refusal && PASSING.has(refusal.code)) {
+    while (!stopping && vault === undefined && refusal && passes(refusal)) {
       await new Promise((resolve) => setTimeout(resolve, AGAIN));
       if (!stopping) await attempt().catch(() => {});
       if (vault !== undefined) process.stdout.write("ready\n");

@@ -2,6 +2,7 @@
  * The way to the use of a key: who, what, when, how often – and only then the key.
  */
 import { ThornkeyError } from "../errors.ts";
+import { overwriteResident } from "./doomed.ts";
 import { recordOf, type StoredKey, storedKey, summaryOf } from "./records.ts";
 import { type Circumstances, counts, mustBeWithin, oneMoreUse, type Use } from "./restrictions.ts";
 import { lacking, mayUse, noSuchKey, rightsOn } from "./rights.ts";
@@ -84,6 +85,7 @@ async function count(vault: OpenVault, request: Request, key: StoredKey, use: Us
         const uses = oneMoreUse(current.uses, now);
         last = uses.total === current.fixed.maximumUses;
         const body = recordOf({ ...current, uses, ...(last && { material: undefined }) });
+        if (last && current.handle !== undefined) change.doom({ handle: current.handle, id: current.id });
         generation = change.put(
           record.kind as Kind,
           key.idBytes,
@@ -112,10 +114,10 @@ async function count(vault: OpenVault, request: Request, key: StoredKey, use: Us
       vault.rootQueue
         .run(request.caller.facts.uid, async () => {
           // Deleted meanwhile, its place may be another's.
-          if (vault.keyring.byId(key.id)?.handle === handle) await vault.root.root.destroyKey(handle);
+          if (vault.keyring.byId(key.id)?.handle === handle) await overwriteResident(vault, { handle, id: key.id });
         })
         .catch(() => {
-          // The root does not answer. The record says that the key is used up, so nobody gets to it.
+          // The root does not answer. The record says that the key is used up, so nobody gets to it; the next start goes on.
         });
     });
   }

@@ -62,8 +62,8 @@ export interface OpenVault {
    * @param makeHeader seals the new master key; called with it and with what the root derives
    */
   rotate(makeHeader: (master: Secret, secret: Secret) => Promise<Header>, entry: Entry): Promise<void>;
-  /** Writes down that the vault is destroyed, where it is looked for first. */
-  latch(reason: string): Promise<void>;
+  /** Writes down that the vault is destroyed, where it is looked for first. @param done nothing is left to overwrite */
+  latch(reason: string, done: boolean): void;
   /** Overwrites all that is sealed. */
   shredStore(): void;
   close(): Promise<void>;

@@ -1,5 +1,4 @@
 import { ThornkeyError } from "../../errors.ts";
-import type { Clock } from "../../machine/clock.ts";
 import type { Step } from "./command.ts";
 import { InfoRevision } from "./commands.ts";
 import { Interrupted, StateLost } from "./failures.ts";

@@ -1,5 +1,6 @@
 /** The vault as a whole: how it is, who runs it, and its end. */
 
+import { toHex } from "../../bytes/bytes.ts";
 import { p256Spki } from "../../bytes/der.ts";
 import { ThornkeyError } from "../../errors.ts";
 import { encodeStrictly } from "../../operations/protocol.ts";
@@ -110,8 +111,9 @@ export const deviceHandlers: Handlers<Names> = {
     const next: DevicePolicy = { ...vault.device, ...given };
     await vault.state.change(
       (change) => {
-        change.put(KIND.device, DEVICE_ID, undefined, next);
-        note(change, request, "device.changed", "the device's policy was changed", { policy: next });
+        const generation = change.put(KIND.device, DEVICE_ID, undefined, next);
+        const record = { id: toHex(DEVICE_ID), generation };
+        note(change, request, "device.changed", "the device's policy was changed", { policy: next, record });
         change.afterwards(() => {
           vault.device = next;
         });
@@ -127,8 +129,10 @@ export const deviceHandlers: Handlers<Names> = {
     const namespace: Namespace = { name, administrators, keysAtMost };
     await vault.state.change(
       (change) => {
-        change.put(KIND.namespace, newId(), namespaceNames(name), namespace);
-        note(change, request, "namespace.created", `the namespace ${name} was made`, { administrators });
+        const id = newId();
+        const generation = change.put(KIND.namespace, id, namespaceNames(name), namespace);
+        const details = { namespace, record: { id: toHex(id), generation } };
+        note(change, request, "namespace.created", `the namespace ${name} was made`, details);
         change.afterwards(() => void vault.namespaces.set(name, namespace));
         remember(change, request, { namespace });
       },
@@ -160,7 +164,8 @@ export const deviceHandlers: Handlers<Names> = {
           });
         }
         change.remove(record.id);
-        note(change, request, "namespace.deleted", `the namespace ${name} was removed`);
+        const gone = { id: toHex(record.id), generation: record.generation };
+        note(change, request, "namespace.deleted", `the namespace ${name} was removed`, { record: gone });
         change.afterwards(() => void vault.namespaces.delete(name));
         remember(change, request, {});
       },

@@ -9,6 +9,7 @@ import type { FixedPolicy, Policy } from "../../operations/policy.ts";
 import { encodeStrictly } from "../../operations/protocol.ts";
 import type { KeyInfo, KeySummary, OperationName } from "../../operations/table.ts";
 import { parseWho } from "../../operations/who.ts";
+import { overwriteResident } from "../doomed.ts";
 import { sealMaterial } from "../keyring.ts";
 import { generateMaterial } from "../material/generate.ts";
 import type { NewMaterial } from "../material/material.ts";
@@ -147,7 +148,7 @@ export const keyHandlers: Handlers<Names> = {
       // In one turn of the root: in between, its place would be free for another's key, which would then be destroyed.
       await vault.rootQueue.run(request.caller.facts.uid, async () => {
         await remove();
-        await vault.root.root.destroyKey(handle);
+        await overwriteResident(vault, { handle, id: key.id });
       });
     }
     return { id: key.id };
@@ -156,6 +157,7 @@ export const keyHandlers: Handlers<Names> = {
 
 function removeKey(vault: OpenVault, request: Request, change: Change, key: StoredKey, why: string): void {
   change.remove(key.idBytes);
+  if (key.handle !== undefined) change.doom({ handle: key.handle, id: key.id });
   change.journal({
     kind: "key.deleted",
     text: `key ${key.name} was destroyed${why}`,

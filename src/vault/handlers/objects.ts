@@ -59,9 +59,9 @@ export const objectHandlers: Handlers<Names> = {
       const revision = change.put(KIND.object, id, objectNames(id, record), record);
       change.journal({
         kind: "object.created",
-        text: `${nounOf(record)} ${fullName(place.scope, place.label)} was stored`,
+        text: `${objectTitle(record)} was stored`,
         caller: request.caller.facts,
-        details: { object: toHex(id), generation: revision },
+        details: recordIn(id, revision, record),
       });
       const made = summary(id, revision, record, "manage");
       remember(change, request, { object: made });
@@ -111,9 +111,9 @@ export const objectHandlers: Handlers<Names> = {
       const revision = change.put(KIND.object, stored.id, objectNames(stored.id, body), body);
       change.journal({
         kind: "object.changed",
-        text: `${nounOf(body)} ${fullName(body.scope, body.label)} was changed`,
+        text: `${objectTitle(body)} was changed`,
         caller: request.caller.facts,
-        details: { object: toHex(stored.id), generation: revision },
+        details: recordIn(stored.id, revision, body),
       });
       const made = summary(stored.id, revision, body, "manage");
       remember(change, request, { object: made });
@@ -130,9 +130,9 @@ export const objectHandlers: Handlers<Names> = {
       change.remove(stored.id);
       change.journal({
         kind: "object.deleted",
-        text: `${nounOf(record)} ${fullName(record.scope, record.label)} was removed`,
+        text: `${objectTitle(record)} was removed`,
         caller: request.caller.facts,
-        details: { object: id, generation: stored.generation },
+        details: recordIn(stored.id, stored.generation, record),
       });
       remember(change, request, { id });
     });
@@ -195,7 +195,18 @@ function summary(id: Uint8Array, revision: number, record: ObjectRecord, sight: 
   };
 }
 
-function nounOf({ class: name }: ObjectRecord): string {
+/** So that a repair knows which records must be there, and which must not come back. */
+function recordIn(id: Uint8Array, generation: number, record: ObjectRecord) {
+  const object = objectTitle(record);
+  return { record: { id: toHex(id), generation, object } };
+}
+
+/** @returns how people know it: `certificate ~1000/tls` */
+export function objectTitle(record: Pick<ObjectRecord, "class" | "scope" | "label">): string {
+  return `${nounOf(record)} ${fullName(record.scope, record.label)}`;
+}
+
+function nounOf({ class: name }: Pick<ObjectRecord, "class">): string {
   const nouns: { [Name in ObjectClass]: string } = {
     certificate: "certificate",
     "public-key": "public key",

@@ -8,6 +8,7 @@ import { SEAL_END_BYTES } from "./sealing.ts";
  * WAL and `synchronous=FULL`: a transaction that was committed survives the loss of power at any instant.
  */
 export interface Database {
+  /** Each is written twice, on pages of its own: without the header nothing opens, and without the head nothing is proved. */
   readonly meta: { get(name: MetaName): Uint8Array | undefined; set(name: MetaName, value: Uint8Array): void };
   readonly records: {
     get(id: Uint8Array): StoredRow | undefined;
@@ -94,7 +95,11 @@ const SCHEMA = `
   create table if not exists journal (sequence integer primary key, line text not null) strict;
   create table if not exists requests (number integer primary key, key blob not null unique, sealed blob not null) strict;
   create table if not exists figures (id blob primary key, total integer not null, last integer not null) strict;
+  create table if not exists spare (name text primary key, value blob not null) strict;
 `;
+
+/** A state of an earlier release has no second copies yet. */
+const SPARE = "insert or ignore into spare select * from meta;";
 
 /**
  * @param path of the file; made when it does not exist
@@ -109,10 +114,10 @@ export function openDatabase(path: string): Database {
     const version = Number(database.prepare("pragma user_version").get()?.user_version);
     if (version > SCHEMA_VERSION) {
       throw new ThornkeyError("STATE_DAMAGED", `a state of format ${version}, which this release cannot read`, {
-        hint: "was Thornkey downgraded? The release that wrote it can read it",
+        hint: "was Thornkey downgraded? The release that wrote it can read it; or else run 'thornkey repair'",
       });
     }
-    database.exec(`begin immediate; ${SCHEMA} pragma user_version = ${SCHEMA_VERSION}; commit`);
+    database.exec(`begin immediate; ${SCHEMA} ${SPARE} pragma user_version = ${SCHEMA_VERSION}; commit`);
     return over(database);
   });
 }
@@ -122,6 +127,7 @@ function over(database: DatabaseSync): Database {
   const meta = {
     get: statement("select value from meta where name = ?"),
     set: statement("insert into meta values (?, ?) on conflict do update set value = excluded.value"),
+    spare: statement("insert into spare values (?, ?) on conflict do update set value = excluded.value"),
   };
   const records = {
     get: statement("select * from records where id = ?"),
@@ -173,7 +179,10 @@ function over(database: DatabaseSync): Database {
   return {
     meta: {
       get: (name) => guarded(() => meta.get.get(name)?.value as Uint8Array | undefined),
-      set: (name, value) => void meta.set.run(name, value),
+      set(name, value) {
+        meta.set.run(name, value);
+        meta.spare.run(name, value);
+      },
     },
     records: {
       get: (id) => guarded(() => records.get.get(id) as StoredRow | undefined),
@@ -245,13 +254,16 @@ function over(database: DatabaseSync): Database {
         // secure_delete overwrites the pages; the log that still holds them is emptied after.
         database.exec(
           "begin immediate; delete from records; delete from summaries; delete from requests; " +
-            "delete from figures; delete from meta; commit",
+            "delete from figures; delete from meta; delete from spare; commit",
         );
         database.exec("pragma wal_checkpoint(truncate); vacuum; pragma wal_checkpoint(truncate)");
       }),
     close: () => database.close(),
   };
 }
+
+/** What to do about a damaged state. */
+export const REPAIR_HINT = "run 'thornkey repair': it says what is lost and restores the rest";
 
 /** Primary result codes of SQLite (sqlite.org/rescode.html), the low byte of what it gives. */
 const SQLITE = { busy: 5, readOnly: 8, ioError: 10, corrupt: 11, full: 13, cannotOpen: 14, notADatabase: 26 } as const;
@@ -267,7 +279,7 @@ export function guarded<T>(body: () => T): T {
 
 function houseError(error: unknown): unknown {
   if (error instanceof ThornkeyError || !(error instanceof Error) || !("errcode" in error)) return error;
-  const repair = { hint: "put back the newest copy of the state that you trust", cause: error };
+  const repair = { hint: REPAIR_HINT, cause: error };
   switch (Number(error.errcode) & 0xff) {
     case SQLITE.corrupt:
     case SQLITE.notADatabase:

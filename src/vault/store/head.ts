@@ -16,6 +16,15 @@ export interface Head {
   readonly frozen: { readonly since: number; readonly reason: string } | undefined;
   /** The boot whose early part has ended. */
   readonly earlyBootEnded: string | undefined;
+  /** Places of the root with keys that were deleted or used up, and are to be overwritten. */
+  readonly doomed: readonly DoomedKey[];
+}
+
+/** A key that lives in the root, and must not. */
+export interface DoomedKey {
+  readonly handle: string;
+  /** Id of its record, 32 hexadecimal digits. */
+  readonly id: string;
 }
 
 export function emptyHead(counter: number | undefined): Head {
@@ -26,6 +35,7 @@ export function emptyHead(counter: number | undefined): Head {
     journal: EMPTY_JOURNAL,
     frozen: undefined,
     earlyBootEnded: undefined,
+    doomed: [],
   };
 }
 
@@ -39,5 +49,6 @@ export function decodeHead(bytes: Uint8Array): Head {
   if (!(head.sum instanceof Uint8Array) || typeof head.journal?.sequence !== "number") {
     throw new ThornkeyError("STATE_DAMAGED", "the head of the state cannot be read");
   }
-  return { ...head, counter: head.counter, frozen: head.frozen, earlyBootEnded: head.earlyBootEnded };
+  const { counter, frozen, earlyBootEnded, doomed = [] } = head;
+  return { ...head, counter, frozen, earlyBootEnded, doomed };
 }

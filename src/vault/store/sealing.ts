@@ -123,6 +123,6 @@ export function openWith(key: KeyObject | Uint8Array, place: Uint8Array, sealed:
 
 function damaged(why: string): ThornkeyError {
   return new ThornkeyError("STATE_DAMAGED", `a sealed record does not open: ${why}`, {
-    hint: "put back the newest copy of the state that you trust",
+    hint: "run 'thornkey repair': it says what is lost and restores the rest",
   });
 }

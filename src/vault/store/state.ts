@@ -5,8 +5,8 @@ import { decodeStrictly, encodeStrictly } from "../../operations/protocol.ts";
 import type { VaultEvent } from "../../operations/table.ts";
 import type { Counter } from "../../roots/root.ts";
 import { type Entry, eventOf, hashOf, nextLine } from "../journal.ts";
-import type { Database, StoredRow } from "./database.ts";
-import { decodeHead, emptyHead, encodeHead, type Head } from "./head.ts";
+import { type Database, REPAIR_HINT, type StoredRow } from "./database.ts";
+import { type DoomedKey, decodeHead, emptyHead, encodeHead, type Head } from "./head.ts";
 import type { Sealing } from "./sealing.ts";
 
 /** What a record is. The number is stored. */
@@ -51,6 +51,9 @@ export interface Change {
   remove(id: Uint8Array): void;
   journal(entry: Entry): void;
   setHead(fields: Partial<Pick<Head, "frozen" | "earlyBootEnded">>): void;
+  /** A key in the root has no right to be there any more. Stays written until {@link Change.overwritten}. */
+  doom(key: DoomedKey): void;
+  overwritten(id: string): void;
   signedUpTo(sequence: number): void;
   rememberReply(requestKey: Uint8Array, reply: Uint8Array): void;
   /** Seals everything anew, under another master key. */
@@ -101,11 +104,11 @@ const HEAD_PLACE = encodeStrictly(["head"]);
 /** Changes in one transaction, at most: so that the first of them does not wait for all of a crowd. */
 const BATCH = 256;
 
-function recordPlace(kind: number, id: Uint8Array, generation: number): Uint8Array {
+export function recordPlace(kind: number, id: Uint8Array, generation: number): Uint8Array {
   return encodeStrictly(["record", kind, id, generation]);
 }
 
-function summaryPlace(id: Uint8Array, generation: number): Uint8Array {
+export function summaryPlace(id: Uint8Array, generation: number): Uint8Array {
   return encodeStrictly(["summary", id, generation]);
 }
 
@@ -115,7 +118,16 @@ function requestPlace(key: Uint8Array): Uint8Array {
 
 /** Writes the head of a state that has nothing in it. @param counter what the root's counter says now */
 export function initialise(database: Database, sealing: Sealing, counter: number | undefined): void {
-  database.meta.set("head", sealing.seal(HEAD_PLACE, encodeHead(emptyHead(counter))));
+  writeHead(database, sealing, emptyHead(counter));
+}
+
+export function writeHead(database: Database, sealing: Sealing, head: Head): void {
+  database.meta.set("head", sealing.seal(HEAD_PLACE, encodeHead(head)));
+}
+
+/** @throws ThornkeyError `STATE_DAMAGED` */
+export function openHead(sealing: Sealing, sealed: Uint8Array): Head {
+  return decodeHead(sealing.open(HEAD_PLACE, sealed));
 }
 
 /**
@@ -134,8 +146,8 @@ export async function openState(options: StateOptions): Promise<State> {
 /** @throws ThornkeyError `STATE_DAMAGED` */
 export function readHead(database: Database, sealing: Sealing): Head {
   const sealed = database.meta.get("head");
-  if (sealed === undefined) throw new ThornkeyError("STATE_DAMAGED", "the state has no head");
-  return decodeHead(sealing.open(HEAD_PLACE, sealed));
+  if (sealed === undefined) throw new ThornkeyError("STATE_DAMAGED", "the state has no head", { hint: REPAIR_HINT });
+  return openHead(sealing, sealed);
 }
 
 /** Every record that should be there is, in its newest form, and nothing else is. */
@@ -153,14 +165,14 @@ function mustBeWhole(database: Database, sealing: Sealing, head: Head): void {
       records === head.records
         ? "some records are not those that belong to this state"
         : `the state has ${records} records and should have ${head.records}`,
-      { hint: "put back the newest copy of the state that you trust" },
+      { hint: REPAIR_HINT },
     );
   }
   const last = database.journal.last();
   const fits = last === undefined ? head.journal.sequence === 0 : equal(hashOf(last.line), head.journal.hash);
   if (!fits) {
     throw new ThornkeyError("STATE_DAMAGED", "the journal does not end where this state says it does", {
-      hint: "put back the newest copy of the state that you trust",
+      hint: REPAIR_HINT,
     });
   }
 }
@@ -276,7 +288,7 @@ function createState(options: StateOptions, initial: Head): State {
       }
       const counted = batch.some((one, index) => one.counted && outcomes[index]?.ok);
       if (counted && next.counter !== undefined) next = { ...next, counter: next.counter + 1 };
-      if (next !== head) database.meta.set("head", sealing.seal(HEAD_PLACE, encodeHead(next)));
+      if (next !== head) writeHead(database, sealing, next);
     };
     try {
       database.transaction(body);
@@ -362,6 +374,8 @@ function createState(options: StateOptions, initial: Head): State {
         events.push({ event: eventOf(journal.sequence, time, entry), keyId: entry.key?.id });
       },
       setHead: set,
+      doom: (key) => set({ doomed: [...current().doomed.filter(({ id }) => id !== key.id), key] }),
+      overwritten: (id) => set({ doomed: current().doomed.filter((key) => key.id !== id) }),
       signedUpTo: (sequence) => set({ journal: { ...current().journal, signed: sequence } }),
       rememberReply: (key, reply) => database.requests.put(key, sealing.seal(requestPlace(key), reply)),
       reseal(next) {
@@ -435,7 +449,7 @@ function createState(options: StateOptions, initial: Head): State {
 }
 
 /** Under what a record can be found, as {@link Change.put} was told. */
-function namesIn(kind: number, id: Uint8Array, body: unknown): RecordNames | null {
+export function namesIn(kind: number, id: Uint8Array, body: unknown): RecordNames | null {
   if (kind === KIND.device) return null;
   if (kind === KIND.namespace) return namespaceNames((body as { name: string }).name);
   const { scope, label } = body as { scope: string; label: string };
