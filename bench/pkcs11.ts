@@ -70,7 +70,7 @@ export async function rowsOfPkcs11(): Promise<BenchRow[]> {
         const results = { ours: [] as Measured[], theirs: [] as Measured[] };
         for (let round = 0; round < ROUNDS; round++) {
           results.ours.push(await measure(loop, module, ours, cell));
-          results.theirs.push(await measure(loop, module, theirs, cell));
+          results.theirs.push(await patiently(() => measure(loop, module, theirs, cell)));
         }
         rows.push(rowOf(cell, results.ours, results.theirs));
       }
@@ -166,6 +166,17 @@ async function end(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   child.kill("SIGTERM");
   await once(child, "exit");
+}
+
+/** SoftHSM2 sometimes shows no token to one of several processes that begin at once. */
+async function patiently<T>(measure: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await measure();
+    } catch (error) {
+      if (attempt === 10) throw error;
+    }
+  }
 }
 
 async function measure(loop: string, module: string, token: Token, cell: Cell): Promise<Measured> {

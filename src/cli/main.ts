@@ -1,23 +1,8 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from "commander";
 import { ERROR_CODES, ThornkeyError } from "../errors.ts";
-import { bindCommand } from "./bind.ts";
-import { chipCommand } from "./chip.ts";
-import { controlCommands } from "./control.ts";
-import { deviceCommands } from "./device.ts";
-import { doctorCommand } from "./doctor.ts";
-import { emulatorCommand } from "./emulator.ts";
-import { journalCommand } from "./journal.ts";
-import { keyCommand } from "./key.ts";
-import { lockCommands } from "./lock.ts";
 import { note } from "./output.ts";
-import { repairCommand } from "./repair.ts";
-import { statusCommand } from "./status.ts";
-import { tourCommand } from "./tour.ts";
-import { halfCommandOf, upCommand } from "./up.ts";
-import { useCommands } from "./use.ts";
 import { VERSION } from "./version.ts";
-import { walletCommand } from "./wallet.ts";
 
 const USAGE = 2;
 
@@ -31,27 +16,33 @@ const program = new Command("thornkey")
   .description("Hardware-rooted key store for small Linux devices: keys are made in silicon and never leave it")
   .version(VERSION)
   .showHelpAfterError("('thornkey help' lists the commands)")
-  .enablePositionalOptions()
-  .addCommand(tourCommand())
-  .addCommand(upCommand())
-  .addCommand(statusCommand())
-  .addCommand(keyCommand())
-  .addCommand(chipCommand())
-  .addCommand(emulatorCommand())
-  .addCommand(halfCommandOf("vault", "the half that holds the keys, as a service manager runs it"))
-  .addCommand(halfCommandOf("gate", "the half that talks to programs, as a service manager runs it"));
-for (const command of [
-  ...useCommands(),
-  ...lockCommands(),
-  ...controlCommands(),
-  walletCommand(),
-  bindCommand(),
-  journalCommand(),
-  ...deviceCommands(),
-  repairCommand(),
-  doctorCommand(),
-]) {
-  program.addCommand(command);
+  .enablePositionalOptions();
+
+/** Groups of commands by their names, in the order of the help; only what is asked for is loaded. */
+const GROUPS: readonly (readonly [names: readonly string[], load: () => Promise<readonly Command[]>])[] = [
+  [["tour"], async () => [(await import("./tour.ts")).tourCommand()]],
+  [["up"], async () => [(await import("./up.ts")).upCommand()]],
+  [["status"], async () => [(await import("./status.ts")).statusCommand()]],
+  [["key"], async () => [(await import("./key.ts")).keyCommand()]],
+  [["chip"], async () => [(await import("./chip.ts")).chipCommand()]],
+  [["emulator"], async () => [(await import("./emulator.ts")).emulatorCommand()]],
+  [["vault", "gate"], async () => (await import("./up.ts")).halfCommands()],
+  [["sign", "verify", "agree", "random"], async () => (await import("./use.ts")).useCommands()],
+  [["lock", "unlock"], async () => (await import("./lock.ts")).lockCommands()],
+  [["freeze", "thaw", "destroy"], async () => (await import("./control.ts")).controlCommands()],
+  [["wallet"], async () => [(await import("./wallet.ts")).walletCommand()]],
+  [["bind"], async () => [(await import("./bind.ts")).bindCommand()]],
+  [["journal"], async () => [(await import("./journal.ts")).journalCommand()]],
+  [["device", "namespace", "confirm"], async () => (await import("./device.ts")).deviceCommands()],
+  [["repair"], async () => [(await import("./repair.ts")).repairCommand()]],
+  [["doctor"], async () => [(await import("./doctor.ts")).doctorCommand()]],
+];
+
+const asked = process.argv.slice(2).find((argument) => !argument.startsWith("-"));
+const groups = GROUPS.filter(([names]) => names.some((name) => name === asked));
+// Whoever asks for help, or for what is not there, sees all of them.
+for (const [, load] of groups.length > 0 ? groups : GROUPS) {
+  for (const command of await load()) program.addCommand(command);
 }
 exitWithUsageStatus(program);
 

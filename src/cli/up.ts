@@ -75,7 +75,14 @@ async function up(options: UpOptions): Promise<void> {
 }
 
 /** `thornkey vault …` and `thornkey gate …`: one half, as a service manager runs it. */
-export function halfCommandOf(name: HalfName, description: string): Command {
+export function halfCommands(): readonly Command[] {
+  return [
+    halfCommandOf("vault", "the half that holds the keys, as a service manager runs it"),
+    halfCommandOf("gate", "the half that talks to programs, as a service manager runs it"),
+  ];
+}
+
+function halfCommandOf(name: HalfName, description: string): Command {
   return new Command(name)
     .description(description)
     .helpOption(false)

@@ -5,13 +5,15 @@
 import { parseArgs } from "node:util";
 import { ERROR_CODES, ThornkeyError } from "../errors.ts";
 import { hardenProcess } from "../machine/hygiene.ts";
-import { runRepair } from "./repair/main.ts";
-import { runVault } from "./run.ts";
+import { startedRoot } from "./root-spec.ts";
 
 hardenProcess();
 
 try {
-  if (process.argv[2] === "repair") process.exit(await runRepair(process.argv.slice(3)));
+  if (process.argv[2] === "repair") {
+    const { runRepair } = await import("./repair/main.ts");
+    process.exit(await runRepair(process.argv.slice(3)));
+  }
   const { values } = parseArgs({
     options: {
       state: { type: "string" },
@@ -31,7 +33,9 @@ try {
   }
   const gateUids = (values["gate-uid"] ?? []).map(Number);
   if (!gateUids.every(Number.isSafeInteger)) throw new ThornkeyError("USAGE", "--gate-uid takes a number");
-  await runVault({ state, run, root, host, timing, gateUids });
+  const openRoot = startedRoot(root, timing);
+  const { runVault } = await import("./run.ts");
+  await runVault({ state, run, root, host, timing, gateUids, openRoot });
 } catch (error) {
   const known = error instanceof ThornkeyError ? error : undefined;
   const sentence = error instanceof Error ? error.message : String(error);

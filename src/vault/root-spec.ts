@@ -8,7 +8,7 @@ import { toHex } from "../bytes/bytes.ts";
 import { ThornkeyError } from "../errors.ts";
 import { type Chip, openChip } from "../roots/atecc/chip.ts";
 import { readConfig } from "../roots/atecc/conversations.ts";
-import { launchEmulatedChip } from "../roots/atecc/emulated.ts";
+import { launchEmulatedChip, type StartingChip } from "../roots/atecc/emulated.ts";
 import { type ChipLocation, parseChipLocation } from "../roots/atecc/location.ts";
 import { provision, provisioningStage } from "../roots/atecc/provision.ts";
 import { rootOn } from "../roots/atecc/root.ts";
@@ -51,8 +51,35 @@ export async function openRoot(specification: string, options: RootOptions): Pro
 
 const KINDS = { emulated, atecc } as const;
 
-async function emulated(specification: string, memory: string, options: RootOptions): Promise<OpenRoot> {
-  const { location, ready } = launchEmulatedChip(memory, { timing: options.timing ?? "none" });
+/**
+ * Starts an emulated chip before anybody asks for it: it takes as long to start as the rest of the vault, which can do so
+ * meanwhile. A real one is not touched before the state's lock is held.
+ *
+ * @returns `openRoot`, whose first call takes what was started
+ */
+export function startedRoot(specification: string, timing: RootOptions["timing"]): typeof openRoot {
+  const memory = specification.startsWith("emulated:") ? specification.slice("emulated:".length) : "";
+  if (memory === "") return openRoot;
+  let started: StartingChip | undefined = launchEmulatedChip(memory, { timing: timing ?? "none" });
+  started.ready.catch(() => {}); // whoever asks for it hears of it
+  return (asked, options) => {
+    const chip = started;
+    started = undefined;
+    return chip === undefined || asked !== specification
+      ? openRoot(asked, options)
+      : onEmulated(specification, chip, options);
+  };
+}
+
+function emulated(specification: string, memory: string, options: RootOptions): Promise<OpenRoot> {
+  return onEmulated(specification, launchEmulatedChip(memory, { timing: options.timing ?? "none" }), options);
+}
+
+async function onEmulated(
+  specification: string,
+  { location, ready }: StartingChip,
+  options: RootOptions,
+): Promise<OpenRoot> {
   try {
     const opened = await onChip(specification, location, options, true, ready);
     return {
