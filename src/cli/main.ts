@@ -2,8 +2,10 @@
 import { Command, CommanderError } from "commander";
 import { ERROR_CODES, ThornkeyError } from "../errors.ts";
 import { bindCommand } from "./bind.ts";
+import { certCommand } from "./cert.ts";
 import { chipCommand } from "./chip.ts";
 import { controlCommands } from "./control.ts";
+import { csrCommand } from "./csr.ts";
 import { deviceCommands } from "./device.ts";
 import { emulatorCommand } from "./emulator.ts";
 import { journalCommand } from "./journal.ts";
@@ -11,6 +13,7 @@ import { keyCommand } from "./key.ts";
 import { lockCommands } from "./lock.ts";
 import { note } from "./output.ts";
 import { statusCommand } from "./status.ts";
+import { tokenCommand } from "./token.ts";
 import { tourCommand } from "./tour.ts";
 import { halfCommandOf, upCommand } from "./up.ts";
 import { useCommands } from "./use.ts";
@@ -44,6 +47,7 @@ for (const command of [
   bindCommand(),
   journalCommand(),
   ...deviceCommands(),
+  ...[csrCommand(), certCommand(), tokenCommand()],
 ]) {
   program.addCommand(command);
 }
