@@ -76,10 +76,15 @@ const MOST_URI = 2048;
 function dnsName(text: string): Uint8Array | undefined {
   const wild = text.startsWith("*.");
   const host = wild ? text.slice(2) : text;
-  const plain = /^[\x21-\x7e]+$/.test(host) ? host : domainToASCII(host);
+  // What domainToASCII would leave out or decode is no name.
+  const plain = /^[\p{L}\p{M}\p{N}._-]+$/u.test(host) ? asciiOf(host) : "";
   const label = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?";
   if (!new RegExp(`^${label}(?:\\.${label})*$`).test(plain) || plain.length > 253 || isIPv4(plain)) return undefined;
   return new TextEncoder().encode(wild ? `*.${plain}` : plain);
+}
+
+function asciiOf(host: string): string {
+  return /^[\x21-\x7e]+$/.test(host) ? host : domainToASCII(host);
 }
 
 function mailbox(text: string): Uint8Array | undefined {
