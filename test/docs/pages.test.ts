@@ -29,7 +29,7 @@ function pattern(line: string): RegExp {
 function program(folder: string, index: number, lines: readonly string[]): string {
   const source = lines
     .join("\n")
-    .replaceAll(/"thornkey\/(atecc|emulator)"/g, (_, name: keyof typeof ENTRANCES) =>
+    .replaceAll(/"(thornkey(?:\/(?:atecc|emulator|trust))?)"/g, (_, name: keyof typeof ENTRANCES) =>
       JSON.stringify(join(root, ENTRANCES[name])),
     );
   writeFileSync(join(folder, `program-${index}.ts`), source);
@@ -37,7 +37,12 @@ function program(folder: string, index: number, lines: readonly string[]): strin
 }
 
 /** The package's exports, in the sources. */
-const ENTRANCES = { atecc: "src/roots/atecc/index.ts", emulator: "src/emulators/atecc508a/index.ts" } as const;
+const ENTRANCES = {
+  thornkey: "src/client/index.ts",
+  "thornkey/trust": "src/trust/index.ts",
+  "thornkey/atecc": "src/roots/atecc/index.ts",
+  "thornkey/emulator": "src/emulators/atecc508a/index.ts",
+} as const;
 
 const pages = globSync("docs/*.md", { cwd: root }).filter((page) =>
   blocksOf(readFileSync(join(root, page), "utf8")).some(({ kind }) => kind !== "text"),

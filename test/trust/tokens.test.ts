@@ -131,7 +131,9 @@ describe("a token of claims", () => {
   });
 
   it("signs the example of RFC 8037 as the RFC has it", async () => {
-    const pkcs8 = fromHex("302e020100300506032b6570042204209d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60");
+    const pkcs8 = fromHex(
+      "302e020100300506032b6570042204209d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60",
+    );
     const policy = { allow: [{ who: "any", rights: ["use" as const] }] };
     await lab.vault.keys.import({ name: "rfc8037", type: "ed25519", material: pkcs8, policy });
     const made = await signCompact(await signer("rfc8037"), {}, new TextEncoder().encode("Example of Ed25519 signing"));
