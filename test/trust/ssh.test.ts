@@ -1,9 +1,10 @@
 /** An SSH authority whose key is in the vault: what ssh-keygen reads, what sshd and ssh take. */
-import { mkdirSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
 import { userInfo } from "node:os";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { publicKeyAs } from "../../src/client/index.ts";
 import {
+  attach,
   attachedTo,
   FOR_EVER,
   issueSshCertificate,
@@ -97,6 +98,20 @@ describe.skipIf(missing.length > 0)(`an SSH authority (${missing.join(", ") || "
     for (const junk of ["", "ssh-ed25519", "ssh-ed25519 AAAA", "ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAA", "\0\0"]) {
       expect(() => readSshPublicKey(Buffer.from(junk))).toThrow(expect.objectContaining({ code: "MALFORMED" }));
     }
+  });
+
+  it("of somebody else's is kept with the key it is for, and with no other", async () => {
+    const theirs = lab.device.path("theirs");
+    await run("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", theirs]);
+    await run("ssh-keygen", ["-q", "-s", theirs, "-I", "id", "-n", user, lab.device.path("p384.pub")]);
+    const certificate = readFileSync(lab.device.path("p384-cert.pub"));
+    await expect(attach(lab.vault, "p521", certificate)).rejects.toMatchObject({ code: "USAGE" });
+    await attach(lab.vault, "p384", certificate);
+    const blob = new Uint8Array(Buffer.from(certificate.toString().split(" ")[1] ?? "", "base64"));
+    await attach(lab.vault, "p384", blob);
+    const kept = await attachedTo(lab.vault, await lab.vault.keys.show("p384"));
+    expect(kept.map(({ kind, value }) => [kind, value])).toEqual([["ssh", blob]]);
+    await expect(attach(lab.vault, "p384", blob.subarray(0, 90))).rejects.toMatchObject({ code: "MALFORMED" });
   });
 
   describe.skipIf(process.getuid?.() !== 0)("with a server that trusts only the authority", () => {

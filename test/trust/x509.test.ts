@@ -1,5 +1,7 @@
 /** Requests, certificates and lists of revoked ones: made with keys of the vault, read and checked by programs of others. */
+import { generateKeyPairSync, sign } from "node:crypto";
 import { chmodSync, readFileSync } from "node:fs";
+import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { KeyInfo } from "../../src/client/index.ts";
 import {
@@ -12,6 +14,7 @@ import {
   createRequest,
   createRevocationList,
   createSelfSigned,
+  describeCertificate,
   documentsIn,
   encodeName,
   issue,
@@ -21,8 +24,10 @@ import {
   readRequest,
   renew,
   revoke,
+  type Signer,
   signerOf,
 } from "../../src/trust/index.ts";
+import { signRevocationList } from "../../src/trust/x509/revocation-list.ts";
 import { isThere, run } from "../programs/device.ts";
 import { openssl, openTrustLab, SIGNING_KEYS, type TrustLab } from "./lab.ts";
 import { x509 } from "./peculiar.ts";
@@ -90,7 +95,8 @@ describe.skipIf(missing.length > 0)(`a request (${missing.join(", ") || "all pee
   );
 
   it("by somebody else's program is taken", async () => {
-    for (const more of [[], ["-sigopt", "rsa_padding_mode:pss"], ["-sha512"]]) {
+    const pss = ["-sigopt", "rsa_padding_mode:pss"];
+    for (const more of [[], pss, [...pss, "-sigopt", "rsa_pss_saltlen:-1"], ["-sha512"]]) {
       const kind = [
         "-newkey",
         "rsa:2048",
@@ -104,7 +110,7 @@ describe.skipIf(missing.length > 0)(`a request (${missing.join(", ") || "all pee
       ];
       const made = await openssl("req", "-new", ...kind, ...more);
       const [der = new Uint8Array()] = documentsIn("CERTIFICATE REQUEST", Buffer.from(made.out));
-      const pssWithMaximalSalt = more[0] === "-sigopt";
+      const pssWithMaximalSalt = more === pss;
       if (pssWithMaximalSalt)
         expect(() => readRequest(der)).toThrow(expect.objectContaining({ code: "NOT_SUPPORTED" }));
       else expect(readRequest(der).names).toEqual(["dns:old"]);
@@ -219,6 +225,25 @@ describe.skipIf(missing.length > 0)("an authority", () => {
         code: "USAGE",
       });
       expect(await attachedTo(lab.vault, await show("third"))).toEqual([]);
+    });
+
+    it("certifies no key that is weak, and no name that would become another", async () => {
+      const words = (more: string[]) => ["req", "-new", "-nodes", "-keyout", "/dev/null", "-subj", "/CN=weak", ...more];
+      for (const more of [
+        ["-newkey", "rsa:1024"],
+        ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:secp224r1"],
+        ["-newkey", "rsa:2048", "-addext", "subjectAltName=otherName:1.2.3;UTF8:x"],
+        ["-newkey", "rsa:2048", "-addext", "subjectAltName=DER:300382 01fc".replace(" ", "")],
+      ]) {
+        const [der = new Uint8Array()] = documentsIn(
+          "CERTIFICATE REQUEST",
+          Buffer.from((await openssl(...words(more))).out),
+        );
+        const request = readRequest(der);
+        await expect(issue(lab.vault, "below", request, { profile: "device" }), `${more}`).rejects.toMatchObject({
+          code: "USAGE",
+        });
+      }
     });
 
     it("certifies nobody as an authority who only asks for it", async () => {
@@ -358,6 +383,69 @@ describe.skipIf(missing.length > 0)("an authority", () => {
       expect(await attachedTo(lab.vault, key)).toHaveLength(1);
       expect(await issue(lab.vault, "observed", await requestOf("leaf"), { profile: "device" })).toHaveLength(2);
     });
+  });
+});
+
+describe("what is no certificate", () => {
+  it("is refused with an error of its own, whichever byte is another", async () => {
+    const { der } = await createSelfSigned(lab.vault, "koblitz", { subject: "CN=a", names: ["dns:a", "ip:::1"] });
+    fc.assert(
+      fc.property(fc.nat(der.length - 1), fc.integer({ min: 1, max: 255 }), fc.boolean(), (index, bits, cut) => {
+        const changed = cut ? der.slice(0, index) : der.slice();
+        if (!cut) changed[index] = (changed[index] ?? 0) ^ bits;
+        try {
+          describeCertificate(readCertificate(changed));
+        } catch (error) {
+          expect(error).toMatchObject({ code: "MALFORMED" });
+        }
+      }),
+      { numRuns: 3000 },
+    );
+  });
+});
+
+describe.skipIf(missing.length > 0)("a list of revoked certificates", () => {
+  it("may be long", async () => {
+    const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+    const signer: Signer = {
+      ...{
+        name: "x",
+        id: "x",
+        type: "p256",
+        publicKey: new Uint8Array(publicKey.export({ type: "spki", format: "der" })),
+      },
+      sign: async (message) => new Uint8Array(sign("sha256", message, privateKey)),
+    };
+    const revoked = Array.from({ length: 4000 }, (_, index) => ({
+      ...{
+        serial: (index + 256).toString(16).padStart(40, "40"),
+        at: Date.UTC(2026, 0, 1),
+        reason: "superseded" as const,
+      },
+    }));
+    const list = await signRevocationList(signer, "ecdsa-sha256", {
+      ...{ issuer: encodeName("CN=x"), authorityKeyId: new Uint8Array(20), number: 70_000 },
+      ...{ thisUpdate: Date.UTC(2026, 0, 1), nextUpdate: Date.UTC(2051, 0, 1), revoked },
+    });
+    expect(list.length).toBeGreaterThan(65_536);
+    const { out, err } = await openssl("crl", "-noout", "-text", "-in", lab.file("long.pem", pem("X509 CRL", list)));
+    expect(out.match(/Serial Number/g), err).toHaveLength(4000);
+    expect(out).toContain("Next Update: Jan  1 00:00:00 2051 GMT");
+    expect(out).toMatch(/CRL Number:\s+70000/);
+  });
+
+  it("is not made with a signature that is wrong", async () => {
+    const { publicKey } = generateKeyPairSync("ed25519");
+    const signer: Signer = {
+      ...{
+        name: "x",
+        id: "x",
+        type: "ed25519",
+        publicKey: new Uint8Array(publicKey.export({ type: "spki", format: "der" })),
+      },
+      sign: async () => new Uint8Array(64),
+    };
+    await expect(createRequest(signer, { subject: "CN=x" })).rejects.toMatchObject({ code: "FAILED" });
   });
 });
 

@@ -68,8 +68,7 @@ export async function createAuthority(
 ): Promise<readonly Certificate[]> {
   const signer = await signerOf(vault, name);
   const key = await vault.keys.show(signer.id);
-  const before = await authorityOf(vault, key.id).catch(() => undefined);
-  if (before !== undefined) {
+  if (await isAuthority(vault, key.id)) {
     throw new ThornkeyError("USAGE", `${name} is an authority already`, {
       hint: `thornkey cert renew ${name} gives it a new certificate of the same name`,
     });
@@ -92,6 +91,17 @@ export async function createAuthority(
   await attachChain(vault, key, chain);
   await nextListNumber(vault, key, now);
   return chain;
+}
+
+async function isAuthority(vault: Thornkey, keyId: string): Promise<boolean> {
+  try {
+    await authorityOf(vault, keyId);
+    return true;
+  } catch (error) {
+    // It has no certificate, or not that of an authority.
+    if (error instanceof ThornkeyError && (error.code === "FILE_NOT_FOUND" || error.code === "USAGE")) return false;
+    throw error;
+  }
 }
 
 export type Holder = Pick<CertificateRequest, "subject" | "publicKey" | "names">;
@@ -128,6 +138,7 @@ export async function issue(
       hint: "thornkey cert ca NAME --subject CN=… makes one; --profile intermediate is for authorities below this one",
     });
   }
+  mustBeStrong(holder.publicKey);
   const authority = await authorityOf(vault, authorityName);
   const names = options.names ?? (profileOf(profile).takesNames ? holder.names : []);
   const wishes = wishesFor(holder, profile, names, pathLengthBelow(authority, profile, options.pathLength));
@@ -139,6 +150,22 @@ export async function issue(
   const validity = validityBelow(authority.certificate, daysOf(profile, options.days) * DAY, now);
   const { subject, publicKey } = holder;
   return sealed(vault, authority, { subject, publicKey, extensions, ...validity }, options.algorithm);
+}
+
+const LEAST_RSA_BITS = 2048;
+const CURVES: readonly (string | undefined)[] = ["prime256v1", "secp384r1", "secp521r1", "secp256k1"];
+
+/** @throws ThornkeyError `USAGE` for a key of a kind or a size that is not certified */
+function mustBeStrong(publicKey: Uint8Array): void {
+  const { asymmetricKeyType: kind, asymmetricKeyDetails: details } = publicKeyIn(publicKey);
+  const strong =
+    kind === "ed25519" ||
+    (kind === "rsa" && (details?.modulusLength ?? 0) >= LEAST_RSA_BITS) ||
+    (kind === "ec" && CURVES.includes(details?.namedCurve));
+  if (strong) return;
+  throw new ThornkeyError("USAGE", "a key of a kind or a size that is not certified here", {
+    hint: "p256, p384, p521, secp256k1, ed25519 and RSA of 2048 bits or more are",
+  });
 }
 
 /** Signs, and writes it into the ledger before it is given out. @returns the chain */

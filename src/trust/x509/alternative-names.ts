@@ -12,11 +12,13 @@ interface Kind {
   readonly choice: number;
   /** @returns undefined for what is no such name */
   readonly encode: (text: string) => Uint8Array | undefined;
-  readonly decode: (bytes: Uint8Array) => string;
+  /** @returns undefined for what is no such name */
+  readonly decode: (bytes: Uint8Array) => string | undefined;
   readonly example: string;
 }
 
-const ascii = (bytes: Uint8Array) => Buffer.from(bytes).toString("latin1");
+/** @returns undefined for what is no IA5String: it must not become another name when it is written again */
+const ascii = (bytes: Uint8Array) => (bytes.some((byte) => byte >= 0x80) ? undefined : Buffer.from(bytes).toString());
 
 const KINDS: { readonly [name: string]: Kind } = {
   dns: { choice: 2, encode: dnsName, decode: ascii, example: "dns:pump7.example.com" },
@@ -62,7 +64,8 @@ export function readAlternativeNames(names: Uint8Array): AlternativeName[] {
   while (fields.more) {
     const { tag, body } = fields.any();
     const [name, kind] = Object.entries(KINDS).find(([, { choice }]) => tag === (0x80 | choice)) ?? [];
-    if (kind !== undefined) found.push(`${name}:${kind.decode(body)}`);
+    const text = kind?.decode(body);
+    if (text !== undefined) found.push(`${name}:${text}`);
     else if (tag === 0xa4) found.push(`directory:${nameText(body)}`);
     else if (tag === 0x88) found.push(`id:${dottedOf(body)}`);
     else found.push(`other:${toHex(body)}`);
@@ -110,9 +113,9 @@ function address(text: string): Uint8Array | undefined {
   return Uint8Array.from([...before, ...zeros, ...after].flatMap((group) => [group >> 8, group & 0xff]));
 }
 
-function addressText(bytes: Uint8Array): string {
+function addressText(bytes: Uint8Array): string | undefined {
   if (bytes.length === 4) return bytes.join(".");
-  if (bytes.length !== 16) return `#${toHex(bytes)}`;
+  if (bytes.length !== 16) return undefined;
   const groups = toHex(bytes).match(/.{4}/g) ?? [];
   return new URL(`http://[${groups.join(":")}]/`).hostname.slice(1, -1);
 }

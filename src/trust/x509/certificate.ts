@@ -1,10 +1,10 @@
 /** Certificates (RFC 5280, version 3): written, signed by the vault; read. */
-import { X509Certificate } from "node:crypto";
+import { createHash, X509Certificate } from "node:crypto";
 import { encodeDer, integerOf, sequenceOf, type Tree, unsignedDigits } from "../../bytes/asn1.ts";
 import { equal, toHex } from "../../bytes/bytes.ts";
 import { ThornkeyError } from "../../errors.ts";
 import type { Signer } from "../signer.ts";
-import { algorithmOf, type CertificateAlgorithm, publicKeyIn } from "./algorithms.ts";
+import { algorithmOf, type CertificateAlgorithm, isSignedBy, publicKeyIn } from "./algorithms.ts";
 import { bitString, explicit, fieldsOf, only, sequence, smallInteger, TYPE } from "./der.ts";
 import { type Extensions, readExtensions, type Statements, statementsOf } from "./extensions.ts";
 import { nameText } from "./names.ts";
@@ -47,6 +47,12 @@ export async function signCertificate(
 export async function signed(signer: Signer, algorithm: CertificateAlgorithm, body: Uint8Array): Promise<Uint8Array> {
   const { identifier, spec } = algorithmOf(algorithm);
   const signature = await signer.sign(body, spec, "der");
+  // A wrong signature, of hardware that is failing, would be found out only in the field.
+  if (!isSignedBy(identifier, signer.publicKey, body, signature)) {
+    throw new ThornkeyError("FAILED", `the signature by ${signer.name} is not that of its key`, {
+      hint: "try again; if it stays so, thornkey doctor looks for the cause",
+    });
+  }
   return encodeDer(sequence(body, identifier, bitString(signature)));
 }
 
@@ -137,6 +143,6 @@ export function describeCertificate(certificate: Certificate) {
     authority: authority !== undefined,
     ...(authority?.pathLength !== undefined && { pathLength: authority.pathLength }),
     usages: [...(keyUsages ?? []), ...(purposes ?? [])],
-    sha256: new X509Certificate(certificate.der).fingerprint256.replaceAll(":", "").toLowerCase(),
+    sha256: createHash("sha256").update(certificate.der).digest("hex"),
   };
 }
