@@ -146,11 +146,22 @@ export function isTrustedWith(key: KeyInfo, owner: number): boolean {
   );
 }
 
+/** @returns undefined for what is no certificate, whoever put it there */
 function attachedIn({ application, id, name, key, value, attributes, mayManage }: ObjectInfo): Attached | undefined {
   const kind = application === APPLICATIONS.ssh ? "ssh" : application === APPLICATIONS.x509 ? "x509" : undefined;
   if (kind === undefined || key === undefined) return undefined;
+  try {
+    READERS[kind](value);
+  } catch {
+    return undefined;
+  }
   return { kind, id, name, key, value, chain: chainIn(attributes), mayManage };
 }
+
+const READERS: { readonly [Kind in AttachedKind]: (value: Uint8Array) => unknown } = {
+  x509: readCertificate,
+  ssh: readSshCertificate,
+};
 
 function chainIn(attributes: Uint8Array | undefined): Uint8Array[] {
   if (attributes === undefined) return [];

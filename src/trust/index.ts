@@ -12,13 +12,12 @@ export {
   type AuthorityOptions,
   authorityOf,
   createAuthority,
-  createRevocationList,
   type Holder,
   type IssueOptions,
   issue,
-  type ListOptions,
 } from "./authority/authority.ts";
 export { type LedgerEntry, ledgerOf, revoke, revokedBy } from "./authority/ledger.ts";
+export { createRevocationList, type ListOptions } from "./authority/list.ts";
 export { createSelfSigned, type RenewOptions, renew, type SelfSignedOptions } from "./authority/own.ts";
 export { PROFILE_NAMES, PROFILES, type ProfileName } from "./authority/profiles.ts";
 export {

@@ -11,10 +11,9 @@ import { type Certificate, type CertificateFields, readCertificate, signCertific
 import { type ExtensionWishes, extensionsFor, keyIdOf } from "../x509/extensions.ts";
 import { encodeName } from "../x509/names.ts";
 import { type CertificateRequest, mustNameSomebody } from "../x509/request.ts";
-import { signRevocationList } from "../x509/revocation-list.ts";
 import type { Usage } from "../x509/usages.ts";
 import { DAY, type Validity } from "../x509/validity.ts";
-import { ledgerOf, nextListNumber, recordIssued, revokedBy } from "./ledger.ts";
+import { ledgerOf, nextListNumber, recordIssued } from "./ledger.ts";
 import { daysOf, type ProfileName, profileOf } from "./profiles.ts";
 
 /** So that a device whose clock is a little behind takes it. */
@@ -271,38 +270,4 @@ export async function certifySelf(
     extensions: extensionsFor({ ...wishes, ...(usages && { usages }) }),
   });
   return readCertificate(der);
-}
-
-export interface ListOptions {
-  /** Days until the next list is due; 7 without it. */
-  readonly days?: number | undefined;
-  readonly algorithm?: CertificateAlgorithm | undefined;
-  /** Milliseconds since 1970. */
-  readonly now?: number | undefined;
-}
-
-const LIST_DAYS = 7;
-
-/**
- * The list of what the authority has revoked.
- *
- * @returns CertificateList, DER
- * @throws ThornkeyError `USAGE` when the authority's certificate does not let it sign lists
- */
-export async function createRevocationList(
-  vault: Thornkey,
-  authorityName: string,
-  { days = LIST_DAYS, algorithm, now = Date.now() }: ListOptions = {},
-): Promise<Uint8Array> {
-  const { key, signer, certificate } = await authorityOf(vault, authorityName);
-  if (certificate.keyUsages?.includes("cRLSign") === false) {
-    throw new ThornkeyError("USAGE", `the certificate of ${key.name} does not let it sign lists of revoked ones`);
-  }
-  // The number first: what is revoked after that is in the next list.
-  const number = await nextListNumber(vault, key, now);
-  const second = Math.floor(now / 1000) * 1000;
-  return signRevocationList(signer, certificateAlgorithmOf(signer.type, algorithm), {
-    ...{ issuer: certificate.subject, authorityKeyId: keyIdFor(certificate), number },
-    ...{ thisUpdate: second, nextUpdate: second + days * DAY, revoked: await revokedBy(vault, key) },
-  });
 }
