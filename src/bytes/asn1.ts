@@ -100,7 +100,8 @@ function sizeOf(tree: Tree): number {
 function lengthBytes(length: number): readonly number[] {
   if (length < 0x80) return [length];
   if (length < 0x100) return [0x81, length];
-  return [0x82, length >> 8, length & 0xff];
+  if (length < 0x10000) return [0x82, length >> 8, length & 0xff];
+  return [0x83, length >> 16, (length >> 8) & 0xff, length & 0xff];
 }
 
 function write(tree: Tree, writer: Writer): void {

@@ -29,8 +29,9 @@ function pattern(line: string): RegExp {
 function program(folder: string, index: number, lines: readonly string[]): string {
   const source = lines
     .join("\n")
-    .replaceAll(/"thornkey\/(atecc|emulator|zymkey)"/g, (_, name: keyof typeof ENTRANCES) =>
-      JSON.stringify(join(root, ENTRANCES[name])),
+    .replaceAll(
+      /"(thornkey(?:\/(?:atecc|emulator|trust|zymkey|client\/locking))?)"/g,
+      (_, name: keyof typeof ENTRANCES) => JSON.stringify(join(root, ENTRANCES[name])),
     );
   writeFileSync(join(folder, `program-${index}.ts`), source);
   return `${process.execPath} program-${index}.ts`;
@@ -50,9 +51,12 @@ function provideAge(folder: string): void {
 
 /** The package's exports, in the sources. */
 const ENTRANCES = {
-  atecc: "src/roots/atecc/index.ts",
-  emulator: "src/emulators/atecc508a/index.ts",
-  zymkey: "src/client/zymkey/index.ts",
+  thornkey: "src/client/index.ts",
+  "thornkey/trust": "src/trust/index.ts",
+  "thornkey/atecc": "src/roots/atecc/index.ts",
+  "thornkey/emulator": "src/emulators/atecc508a/index.ts",
+  "thornkey/zymkey": "src/client/zymkey/index.ts",
+  "thornkey/client/locking": "src/client/locking/index.ts",
 } as const;
 
 const pages = globSync("docs/*.md", { cwd: root }).filter((page) =>

@@ -1,0 +1,151 @@
+/**
+ * The signatures of X.509 (RFC 5758, 8410, 8017, 4055): how each is named, made by the vault, and checked here without it.
+ */
+import { createPublicKey, type KeyObject, verify } from "node:crypto";
+import { encodeDer, type Tree } from "../../bytes/asn1.ts";
+import { equal } from "../../bytes/bytes.ts";
+import { ThornkeyError } from "../../errors.ts";
+import { type Digest, factsOf, type KeyType } from "../../operations/key-types.ts";
+import type { SignatureSpec } from "../signer.ts";
+import { explicit, oid, sequence, smallInteger, TYPE } from "./der.ts";
+
+interface Algorithm {
+  /** AlgorithmIdentifier, DER. */
+  readonly identifier: Uint8Array;
+  readonly spec: SignatureSpec;
+  /** What node:crypto calls the key's type. */
+  readonly key: "ec" | "rsa" | "ed25519";
+}
+
+const NULL: Tree = { tag: TYPE.null, content: [] };
+const SALT_LENGTHS: { readonly [Name in Digest]?: number } = { sha256: 32, sha384: 48, sha512: 64 };
+const DIGEST_OIDS: { readonly [Name in Digest]?: string } = {
+  sha256: "2.16.840.1.101.3.4.2.1",
+  sha384: "2.16.840.1.101.3.4.2.2",
+  sha512: "2.16.840.1.101.3.4.2.3",
+};
+
+function ecdsa(dotted: string, digest: Digest): Algorithm {
+  const identifier = encodeDer(sequence(oid(dotted)));
+  return { identifier, spec: { algorithm: "ecdsa", digest }, key: "ec" };
+}
+
+function pkcs1(dotted: string, digest: Digest): Algorithm {
+  const identifier = encodeDer(sequence(oid(dotted), NULL));
+  return { identifier, spec: { algorithm: "rsa-pkcs1", digest }, key: "rsa" };
+}
+
+/** RSASSA-PSS-params (RFC 4055, 3.1): the digest, MGF1 with the same, a salt as long. */
+function pss(digest: Digest): Algorithm {
+  const [hash, saltLength] = [sequence(oid(DIGEST_OIDS[digest] ?? ""), NULL), SALT_LENGTHS[digest] ?? 0];
+  const mask = sequence(oid("1.2.840.113549.1.1.8"), hash);
+  const parameters = sequence(explicit(0, hash), explicit(1, mask), explicit(2, smallInteger(saltLength)));
+  const identifier = encodeDer(sequence(oid("1.2.840.113549.1.1.10"), parameters));
+  return { identifier, spec: { algorithm: "rsa-pss", digest }, key: "rsa" };
+}
+
+const ALGORITHMS = {
+  "ecdsa-sha256": ecdsa("1.2.840.10045.4.3.2", "sha256"),
+  "ecdsa-sha384": ecdsa("1.2.840.10045.4.3.3", "sha384"),
+  "ecdsa-sha512": ecdsa("1.2.840.10045.4.3.4", "sha512"),
+  "rsa-sha256": pkcs1("1.2.840.113549.1.1.11", "sha256"),
+  "rsa-sha384": pkcs1("1.2.840.113549.1.1.12", "sha384"),
+  "rsa-sha512": pkcs1("1.2.840.113549.1.1.13", "sha512"),
+  "rsa-pss-sha256": pss("sha256"),
+  "rsa-pss-sha384": pss("sha384"),
+  "rsa-pss-sha512": pss("sha512"),
+  ed25519: { identifier: encodeDer(sequence(oid("1.3.101.112"))), spec: { algorithm: "ed25519" }, key: "ed25519" },
+} as const satisfies { readonly [name: string]: Algorithm };
+
+export type CertificateAlgorithm = keyof typeof ALGORITHMS;
+
+/** What a type signs certificates with; the first is the default. */
+const BY_TYPE: { readonly [Type in KeyType]?: readonly CertificateAlgorithm[] } = {
+  p256: ["ecdsa-sha256"],
+  p384: ["ecdsa-sha384"],
+  p521: ["ecdsa-sha512"],
+  secp256k1: ["ecdsa-sha256"],
+  ed25519: ["ed25519"],
+};
+const RSA = ["rsa-sha256", "rsa-sha384", "rsa-sha512", "rsa-pss-sha256", "rsa-pss-sha384", "rsa-pss-sha512"] as const;
+
+export const CERTIFICATE_ALGORITHMS = Object.keys(ALGORITHMS) as readonly CertificateAlgorithm[];
+
+export function algorithmOf(name: CertificateAlgorithm): Algorithm {
+  return ALGORITHMS[name];
+}
+
+/**
+ * @param wanted one that the type has; its default without it
+ * @throws ThornkeyError `NOT_SUPPORTED`, `USAGE`
+ */
+export function certificateAlgorithmOf(type: KeyType, wanted?: CertificateAlgorithm): CertificateAlgorithm {
+  const possible = factsOf(type).family === "rsa" ? RSA : (BY_TYPE[type] ?? []);
+  const [first] = possible;
+  if (first === undefined) {
+    throw new ThornkeyError("NOT_SUPPORTED", `a key of the type ${type} signs no certificates`, {
+      hint: "p256, p384, p521, secp256k1, ed25519 and rsa keys do",
+    });
+  }
+  if (wanted === undefined || possible.includes(wanted)) return wanted ?? first;
+  throw new ThornkeyError("USAGE", `a key of the type ${type} does not sign with ${wanted}`, {
+    hint: `it signs with ${possible.join(", ")}`,
+  });
+}
+
+/** @param identifier AlgorithmIdentifier, DER. @returns its name; undefined for one the table does not have */
+export function algorithmNamed(identifier: Uint8Array): CertificateAlgorithm | undefined {
+  return CERTIFICATE_ALGORITHMS.find((name) => equal(ALGORITHMS[name].identifier, identifier));
+}
+
+/**
+ * @param identifier AlgorithmIdentifier of the signature, DER
+ * @param spki of who is said to have signed
+ * @param signature the bits of the signature
+ * @throws ThornkeyError `NOT_SUPPORTED` for an algorithm the table does not have
+ */
+export function isSignedBy(
+  identifier: Uint8Array,
+  spki: Uint8Array,
+  message: Uint8Array,
+  signature: Uint8Array,
+): boolean {
+  const name = algorithmNamed(identifier);
+  if (name === undefined) throw new ThornkeyError("NOT_SUPPORTED", "a signature of a kind that is not taken here");
+  const { spec, key } = ALGORITHMS[name];
+  const publicKey = publicKeyIn(spki);
+  if (publicKey.asymmetricKeyType !== key) return false;
+  return isSignature(spec, publicKey, message, signature, "der");
+}
+
+/** Checks with node:crypto, and not with the vault. @param format of ECDSA */
+export function isSignature(
+  { algorithm, digest }: SignatureSpec,
+  publicKey: KeyObject,
+  message: Uint8Array,
+  signature: Uint8Array,
+  format: "der" | "raw",
+): boolean {
+  const dsaEncoding = format === "der" ? ("der" as const) : ("ieee-p1363" as const);
+  const saltLength = SALT_LENGTHS[digest ?? "sha256"] ?? 0;
+  const padding = algorithm === "rsa-pss" ? { padding: 6, saltLength } : {}; // RSA_PKCS1_PSS_PADDING
+  try {
+    return verify(
+      algorithm === "ed25519" ? null : (digest ?? null),
+      message,
+      { key: publicKey, dsaEncoding, ...padding },
+      signature,
+    );
+  } catch {
+    return false;
+  }
+}
+
+/** @throws ThornkeyError `MALFORMED` */
+export function publicKeyIn(spki: Uint8Array): KeyObject {
+  try {
+    return createPublicKey({ key: Buffer.from(spki), format: "der", type: "spki" });
+  } catch (cause) {
+    throw new ThornkeyError("MALFORMED", "a public key of a kind that is not taken here", { cause });
+  }
+}
