@@ -1,9 +1,13 @@
 import { attributeCalls } from "./attribute-calls.ts";
+import { cipherCalls } from "./cipher-calls.ts";
+import { digestCalls } from "./digest-calls.ts";
+import { dualCalls } from "./dual-calls.ts";
 import { findCalls } from "./find-calls.ts";
 import type { Handlers } from "./handlers.ts";
 import { sessionCalls } from "./session-calls.ts";
 import { signCalls } from "./sign-calls.ts";
 import { slotCalls } from "./slot-calls.ts";
+import { verifyCalls } from "./verify-calls.ts";
 
 /** Every call that is served; the others are refused with CKR_FUNCTION_NOT_SUPPORTED. */
 export const handlers: Handlers = {
@@ -12,4 +16,8 @@ export const handlers: Handlers = {
   ...findCalls,
   ...attributeCalls,
   ...signCalls,
+  ...verifyCalls,
+  ...digestCalls,
+  ...cipherCalls,
+  ...dualCalls,
 };
