@@ -1,9 +1,12 @@
 import { attributeCalls } from "./attribute-calls.ts";
 import { cipherCalls } from "./cipher-calls.ts";
+import { deriveCalls } from "./derive-calls.ts";
 import { digestCalls } from "./digest-calls.ts";
 import { dualCalls } from "./dual-calls.ts";
 import { findCalls } from "./find-calls.ts";
+import { generateCalls } from "./generate-calls.ts";
 import type { Handlers } from "./handlers.ts";
+import { objectCalls } from "./object-calls.ts";
 import { sessionCalls } from "./session-calls.ts";
 import { signCalls } from "./sign-calls.ts";
 import { slotCalls } from "./slot-calls.ts";
@@ -15,6 +18,9 @@ export const handlers: Handlers = {
   ...sessionCalls,
   ...findCalls,
   ...attributeCalls,
+  ...objectCalls,
+  ...generateCalls,
+  ...deriveCalls,
   ...signCalls,
   ...verifyCalls,
   ...digestCalls,
