@@ -11,6 +11,7 @@ import { sessionCalls } from "./session-calls.ts";
 import { signCalls } from "./sign-calls.ts";
 import { slotCalls } from "./slot-calls.ts";
 import { verifyCalls } from "./verify-calls.ts";
+import { wrapCalls } from "./wrap-calls.ts";
 
 /** Every call that is served; the others are refused with CKR_FUNCTION_NOT_SUPPORTED. */
 export const handlers: Handlers = {
@@ -21,6 +22,7 @@ export const handlers: Handlers = {
   ...objectCalls,
   ...generateCalls,
   ...deriveCalls,
+  ...wrapCalls,
   ...signCalls,
   ...verifyCalls,
   ...digestCalls,
