@@ -2,8 +2,9 @@
  * Requests over the gate's socket. While the gate is away they wait and are sent again, until their deadline: a gate
  * that restarts is only a delay.
  */
-import { Agent, request as httpRequest, type IncomingMessage } from "node:http";
+import type { Agent, IncomingMessage } from "node:http";
 import { ThornkeyError } from "../errors.ts";
+import { http } from "../machine/http.ts";
 
 export interface Sent {
   readonly method: "GET" | "POST";
@@ -37,9 +38,9 @@ const AWAY = new Set(["ECONNREFUSED", "ECONNRESET", "ENOENT", "EPIPE", "EAGAIN"]
 
 /** @param socketPath the gate's api.sock */
 export function createTransport(socketPath: string): Transport {
-  const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS, maxFreeSockets: CONNECTIONS });
+  const agent = new http.Agent({ keepAlive: true, maxSockets: CONNECTIONS, maxFreeSockets: CONNECTIONS });
   /** For streams, which keep their connections: they must not use up those of requests. */
-  const streams = new Agent();
+  const streams = new http.Agent();
   const closing = new AbortController();
 
   /** Does it once; whatever the answer is taken with also counts as part of the attempt. */
@@ -52,7 +53,7 @@ export function createTransport(socketPath: string): Transport {
     return new Promise<T>((resolve, reject) => {
       const { method, path, headers, body } = sent;
       const length = body === undefined ? {} : { "content-length": `${body.length}` };
-      const request = httpRequest({ socketPath, agent: via, method, path, headers: { ...headers, ...length } });
+      const request = http.request({ socketPath, agent: via, method, path, headers: { ...headers, ...length } });
       const abort = () => request.destroy(new ThornkeyError("ABORTED", "the request was given up"));
       const timer = setTimeout(() => request.destroy(timedOut()), Math.max(0, until - performance.now()));
       const settle = () => {

@@ -1,8 +1,9 @@
 /** The HTTP front: Fastify on api.sock, with limits, and the routes of its neighbours. */
-import { createServer, type Server, STATUS_CODES } from "node:http";
+import type { Server } from "node:http";
 import type { Socket } from "node:net";
 import fastify, { type FastifyRequest } from "fastify";
 import { type ErrorCode, ThornkeyError } from "../../errors.ts";
+import { http } from "../../machine/http.ts";
 import { MAXIMUM_FRAME } from "../../operations/protocol.ts";
 import type { Callers } from "../callers.ts";
 import type { Front } from "../gate.ts";
@@ -16,6 +17,8 @@ import { addMetrics } from "./metrics.ts";
 import { addOperations } from "./operations.ts";
 import { createTally } from "./tally.ts";
 import { inTurns } from "./turns.ts";
+
+const { createServer, STATUS_CODES } = http;
 
 const FRONT = "http";
 

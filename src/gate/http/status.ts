@@ -1,5 +1,5 @@
-import { STATUS_CODES } from "node:http";
 import { type ErrorCode, ThornkeyError } from "../../errors.ts";
+import { http } from "../../machine/http.ts";
 
 /** HTTP status of each error (RFC 9110, RFC 4918 for 423, RFC 6585 for 429). */
 export const HTTP_STATUS: { readonly [Code in ErrorCode]: number } = {
@@ -54,7 +54,10 @@ export function refusalOf(error: unknown): Refusal {
   }
   const status = (error as { statusCode?: unknown } | undefined)?.statusCode;
   if (typeof status === "number" && status >= 400 && status < 500) {
-    return { status, body: { code: OF_STATUS[status] ?? "MALFORMED", message: STATUS_CODES[status] ?? "refused" } };
+    return {
+      status,
+      body: { code: OF_STATUS[status] ?? "MALFORMED", message: http.STATUS_CODES[status] ?? "refused" },
+    };
   }
   return { status: 500, body: { code: "FAILED", message: "the gate failed" } };
 }
