@@ -14,6 +14,7 @@ import { statusCommand } from "./status.ts";
 import { tourCommand } from "./tour.ts";
 import { halfCommandOf, upCommand } from "./up.ts";
 import { useCommands } from "./use.ts";
+import { useProgramCommand } from "./use-program.ts";
 import { VERSION } from "./version.ts";
 import { walletCommand } from "./wallet.ts";
 
@@ -40,6 +41,7 @@ const program = new Command("thornkey")
   .addCommand(halfCommandOf("gate", "the half that talks to programs, as a service manager runs it"));
 for (const command of [
   ...useCommands(),
+  useProgramCommand(),
   ...lockCommands(),
   ...controlCommands(),
   walletCommand(),

@@ -1,7 +1,7 @@
 /** A vault and a gate as a device has them, and programs of Debian that use them. */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
@@ -26,6 +26,7 @@ const ANYBODY = { allow: [{ who: "any", rights: ["use" as const] }] };
 
 export async function openDevice(): Promise<Device> {
   const folder = mkdtempSync(join(tmpdir(), "thornkey-device-"));
+  chmodSync(folder, 0o711); // programs of other users reach the sockets
   const path = (name: string) => join(folder, name);
   const run = path("run");
   mkdirSync(run, { mode: 0o755 });
