@@ -1,12 +1,9 @@
 /** OpenSSL's command line and curl with keys of the vault, configured as `thornkey use` says. */
-import { readFileSync } from "node:fs";
-import { createServer } from "node:https";
-import type { AddressInfo } from "node:net";
-import type { TLSSocket } from "node:tls";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { answersAt, type Device, freePort, isThere, openDevice } from "./device.ts";
 import { certify, KEY_KINDS, KEYS } from "./keys.ts";
 import { noteResult, versionOf } from "./results.ts";
+import { openTlsServer } from "./tls-server.ts";
 import { openWorld, type World, worldIsPossible } from "./world.ts";
 
 const missing = ["openssl", "curl", "/usr/share/doc/libengine-pkcs11-openssl"].filter((name) => !isThere(name));
@@ -79,17 +76,8 @@ describe.skipIf(missing.length > 0 || !possible)(`OpenSSL (${missing.join(", ") 
   });
 
   it.each(KEYS)("curl shows a client certificate with %s (%s, %s)", async (name) => {
-    const read = (file: string) => readFileSync(device.path(file));
-    await world.shell(
-      "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout server.key -out server.pem -subj /CN=localhost -addext subjectAltName=DNS:localhost -days 2",
-    );
-    const tls = { key: read("server.key"), cert: read("server.pem"), ca: read("ca.pem"), requestCert: true };
-    const server = createServer({ ...tls, rejectUnauthorized: true }, ({ socket }, response) => {
-      response.end(`${(socket as TLSSocket).getProtocol()} ${(socket as TLSSocket).getPeerCertificate().subject.CN}`);
-    });
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const { port, close } = await openTlsServer(device, world);
     try {
-      const { port } = server.address() as AddressInfo;
       const where = ["--cert", device.path(`${name}.pem`), "--connect", `localhost:${port}`];
       const { check } = await world.use("curl", name, ...where);
       for (const [option, protocol] of [
@@ -102,7 +90,7 @@ describe.skipIf(missing.length > 0 || !possible)(`OpenSSL (${missing.join(", ") 
       }
       expect((await world.shell(`curl -sS --cacert server.pem https://localhost:${port}/`)).status).not.toBe(0);
     } finally {
-      server.close();
+      close();
     }
     noteResult({
       program: "curl",
