@@ -26,14 +26,14 @@ describe.skipIf(missing.length > 0 || !possible)(`git (${missing.join(", ") || "
     const { steps, check } = await world.use("git", name);
     const who = { GIT_AUTHOR_NAME: "Ann", GIT_AUTHOR_EMAIL: "ann@example.org" };
     const env = { ...who, GIT_COMMITTER_NAME: "Ann", GIT_COMMITTER_EMAIL: "ann@example.org" };
-    const line = [...steps, `git init -q ${name} && cd ${name}`, ...check].join(" && ");
+    const line = [...steps, `git init -q repository-${name} && cd repository-${name}`, ...check].join(" && ");
     const { status, out, err } = await world.shell(line, { env });
     expect(status, out + err).toBe(0);
     expect(err + out).toMatch(/Good "git" signature for \* with (ECDSA|RSA) key/);
     const raw = await world.shell(
-      `cd ${name} && git cat-file commit HEAD | sed s/signed/forged/ > ../forged && git hash-object -t commit -w ../forged`,
+      `cd repository-${name} && git cat-file commit HEAD | sed s/signed/forged/ > ../forged && git hash-object -t commit -w ../forged`,
     );
-    expect((await world.shell(`cd ${name} && git verify-commit ${raw.out.trim()}`)).status).not.toBe(0);
+    expect((await world.shell(`cd repository-${name} && git verify-commit ${raw.out.trim()}`)).status).not.toBe(0);
     expect((await world.use("git", name)).first).toEqual([]);
     noteResult({ program: "git (SSH)", version: versionOf("git"), keys: KEY_KINDS, seen: "signed commits, verified" });
   });
