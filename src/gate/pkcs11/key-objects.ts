@@ -46,7 +46,7 @@ function common(key: KeyFacts, label: string, cls: number, id: Uint8Array): Attr
     [CKA.CLASS, cls],
     [CKA.TOKEN, true],
     [CKA.PRIVATE, cls !== CKO.PUBLIC_KEY],
-    [CKA.MODIFIABLE, false],
+    [CKA.MODIFIABLE, true],
     [CKA.COPYABLE, true],
     [CKA.DESTROYABLE, cls !== CKO.PUBLIC_KEY],
     [CKA.LABEL, new Uint8Array(Buffer.from(label))],
@@ -79,9 +79,9 @@ function privateObject(key: KeyFacts, label: string, publicKey: Uint8Array, hand
   return {
     handle: handles.of(key.id, CKO.PRIVATE_KEY),
     attributes: new Map([
-      ...common(key, label, CKO.PRIVATE_KEY, idOf(publicKey)),
+      ...common(key, label, CKO.PRIVATE_KEY, key.notes.id ?? idOf(publicKey)),
       ...secrecy(key),
-      [CKA.SUBJECT, NO_BYTES],
+      [CKA.SUBJECT, key.notes.subject ?? NO_BYTES],
       [CKA.SIGN, can("sign")],
       [CKA.SIGN_RECOVER, rsa && can("sign")],
       [CKA.DECRYPT, can("decrypt")],
@@ -103,8 +103,8 @@ function publicObject(key: KeyFacts, label: string, publicKey: Uint8Array, handl
   return {
     handle: handles.of(key.id, CKO.PUBLIC_KEY),
     attributes: new Map([
-      ...common(key, label, CKO.PUBLIC_KEY, idOf(publicKey)),
-      [CKA.SUBJECT, NO_BYTES],
+      ...common(key, label, CKO.PUBLIC_KEY, key.notes.id ?? idOf(publicKey)),
+      [CKA.SUBJECT, key.notes.subject ?? NO_BYTES],
       [CKA.VERIFY, verifies],
       [CKA.VERIFY_RECOVER, rsa && verifies],
       [CKA.ENCRYPT, can("encrypt") || can("decrypt")],
@@ -124,7 +124,7 @@ function secretObject(key: KeyFacts, label: string, handles: Handles): TokenObje
   return {
     handle: handles.of(key.id, CKO.SECRET_KEY),
     attributes: new Map([
-      ...common(key, label, CKO.SECRET_KEY, new Uint8Array(Buffer.from(key.id, "hex"))),
+      ...common(key, label, CKO.SECRET_KEY, key.notes.id ?? new Uint8Array(Buffer.from(key.id, "hex"))),
       ...secrecy(key),
       [CKA.ENCRYPT, can("encrypt")],
       [CKA.DECRYPT, can("decrypt")],

@@ -1,5 +1,6 @@
 /** An object as programs see it, and what is behind it. */
 import type { Secret } from "../../bytes/secret.ts";
+import type { ObjectClass } from "../../operations/objects.ts";
 import type { AttributeValue } from "./attributes.ts";
 import { CKA } from "./constants.ts";
 import type { KeyFacts } from "./key-facts.ts";
@@ -14,9 +15,16 @@ import type { PublicPart } from "./public-part.ts";
  */
 export type Backing =
   | { readonly kind: "key"; readonly key: KeyFacts }
-  | { readonly kind: "public"; readonly part: PublicPart; readonly key: KeyFacts | undefined }
+  | {
+      readonly kind: "public";
+      readonly part: PublicPart;
+      /** The key of the vault it belongs to. */
+      readonly key: KeyFacts | undefined;
+      /** What the vault keeps it as, when it is nobody's public part. */
+      readonly stored?: string;
+    }
   | { readonly kind: "value"; readonly value: Secret }
-  | { readonly kind: "stored"; readonly id: string }
+  | { readonly kind: "stored"; readonly id: string; readonly class: ObjectClass }
   | { readonly kind: "kept" };
 
 export interface TokenObject {

@@ -15,7 +15,7 @@ import { refuse } from "./refusals.ts";
 import type { Signing } from "./session.ts";
 
 /** Bytes of a message that the vault makes a MAC of: what fits into one request. */
-const MOST_FOR_MAC = 61_440;
+export const MOST_FOR_MAC = 61_440;
 
 /**
  * @param recovers begun with C_SignRecoverInit

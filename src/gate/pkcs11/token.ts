@@ -2,11 +2,12 @@
  * The token as one caller sees it. What keys there are is asked of the vault each time somebody searches, so that a key
  * made or deleted by another door shows at once; what a key is never changes and is asked once.
  */
-import type { OperationName, ReplyOf } from "../../operations/table.ts";
+import type { KeySummary, OperationName, ReplyOf } from "../../operations/table.ts";
 import { createHandles, type Handles } from "./handles.ts";
 import { type KeyFacts, keyFactsOf, labelOf } from "./key-facts.ts";
 import { objectsOf } from "./key-objects.ts";
 import type { TokenObject } from "./object.ts";
+import { storedObject } from "./stored-objects.ts";
 
 /** One operation of the vault, for this caller. */
 export type Ask = <Name extends OperationName>(name: Name, args: object) => Promise<ReplyOf<Name>>;
@@ -16,12 +17,14 @@ export interface Shared {
   readonly handles: Handles;
   /** By id. */
   readonly facts: Map<string, KeyFacts | "no key">;
+  /** Objects of the vault by id, as they were at a revision. */
+  readonly objects: Map<string, { readonly revision: number; readonly object: TokenObject | undefined }>;
   /** The vault's id, once it was asked. */
   device: string | undefined;
 }
 
 export function createShared(): Shared {
-  return { handles: createHandles(), facts: new Map(), device: undefined };
+  return { handles: createHandles(), facts: new Map(), objects: new Map(), device: undefined };
 }
 
 export interface Token {
@@ -33,10 +36,15 @@ export interface Token {
   object(handle: number): TokenObject | undefined;
   /** Learns of a key that was just made. @returns its objects */
   add(facts: KeyFacts): readonly TokenObject[];
+  /** Learns of an object that was just made. */
+  addStored(id: string): Promise<TokenObject | undefined>;
 }
 
-/** Keys whose facts are kept. */
-const KEPT_FACTS = 10_000;
+/** An item of a list, with what tells whether it is what is known already. */
+type Listed = Pick<KeySummary, "id" | "revision">;
+
+/** Keys and objects whose facts are kept. */
+const KEPT_FACTS = 4096;
 /** Requests of one caller at the vault at a time. */
 const AT_ONCE = 32;
 
@@ -48,16 +56,14 @@ export function createToken(ask: Ask, uid: number, shared: Shared): Token {
 
   function learn(id: string, fact: KeyFacts | undefined): KeyFacts | undefined {
     facts.set(id, fact ?? "no key");
-    if (facts.size > KEPT_FACTS) {
-      const [oldest] = facts;
-      if (oldest !== undefined) facts.delete(oldest[0]);
-    }
+    dropOldest(facts);
     return fact;
   }
 
-  async function factsOfKey(id: string): Promise<KeyFacts | undefined> {
+  async function factsOfKey({ id, revision }: Listed): Promise<KeyFacts | undefined> {
     const known = facts.get(id);
-    if (known !== undefined) return known === "no key" ? undefined : known;
+    if (known === "no key") return undefined;
+    if (known?.revision === revision) return known;
     try {
       return learn(id, keyFactsOf((await ask("key.show", { key: id })).key));
     } catch (error) {
@@ -67,25 +73,56 @@ export function createToken(ask: Ask, uid: number, shared: Shared): Token {
   }
 
   async function keys(): Promise<KeyFacts[]> {
-    const usable: string[] = [];
-    const others: string[] = [];
+    const usable: Listed[] = [];
+    const others: Listed[] = [];
     let after: string | undefined;
     do {
       const page = await ask("key.list", { limit: 500, ...(after !== undefined && { after }) });
-      for (const { id, rights } of page.keys) (rights.includes("use") ? usable : others).push(id);
+      for (const key of page.keys) (key.rights.includes("use") ? usable : others).push(key);
       after = page.more ? page.after : undefined;
     } while (after !== undefined);
-    const ids = [...usable, ...others];
+    const listed = [...usable, ...others];
     const found: KeyFacts[] = [];
-    for (let start = 0; start < ids.length; start += AT_ONCE) {
-      const some = await Promise.all(ids.slice(start, start + AT_ONCE).map(factsOfKey));
+    for (let start = 0; start < listed.length; start += AT_ONCE) {
+      const some = await Promise.all(listed.slice(start, start + AT_ONCE).map(factsOfKey));
       for (const key of some) if (key !== undefined) found.push(key);
     }
     return found;
   }
 
   function objectsNamed(key: KeyFacts, label: string): readonly TokenObject[] {
-    return made.get(`${key.id} ${label}`) ?? objectsOf(key, label, handles);
+    return made.get(`${key.id} ${key.revision} ${label}`) ?? objectsOf(key, label, handles);
+  }
+
+  async function storedOnes(): Promise<TokenObject[]> {
+    const listed: Listed[] = [];
+    let after: string | undefined;
+    do {
+      const page = await ask("object.list", { limit: 500, ...(after !== undefined && { after }) });
+      listed.push(...page.objects);
+      after = page.more ? page.after : undefined;
+    } while (after !== undefined);
+    const found: TokenObject[] = [];
+    for (let start = 0; start < listed.length; start += AT_ONCE) {
+      const some = await Promise.all(listed.slice(start, start + AT_ONCE).map(storedOne));
+      for (const object of some) if (object !== undefined) found.push(object);
+    }
+    return found;
+  }
+
+  async function storedOne({ id, revision }: Listed): Promise<TokenObject | undefined> {
+    const known = shared.objects.get(id);
+    if (known?.revision === revision) return known.object;
+    try {
+      const { object: info } = await ask("object.show", { object: id });
+      const object = storedObject(info, handles);
+      shared.objects.set(id, { revision: info.revision, object });
+      dropOldest(shared.objects);
+      return object;
+    } catch (error) {
+      if ((error as { code?: string }).code === "KEY_NOT_FOUND") return undefined;
+      throw error;
+    }
   }
 
   return {
@@ -96,27 +133,40 @@ export function createToken(ask: Ask, uid: number, shared: Shared): Token {
         return device;
       }),
     async list() {
-      const found = await keys();
+      const [found, stored] = await Promise.all([keys(), storedOnes()]);
       const mine = new Set(found.filter(({ owner }) => owner === uid).map(labelOf));
       const named = found.map((key) => {
         // Two users' keys of one name: the caller's own has it.
         const taken = key.owner !== uid && mine.has(labelOf(key));
         return { key, label: taken ? key.name : labelOf(key) };
       });
-      const next = new Map(named.map(({ key, label }) => [`${key.id} ${label}`, objectsNamed(key, label)]));
+      const next = new Map(
+        named.map(({ key, label }) => [`${key.id} ${key.revision} ${label}`, objectsNamed(key, label)]),
+      );
       made = next;
-      const all = [...next.values()].flat();
+      const all = [...[...next.values()].flat(), ...stored];
       objects = new Map(all.map((object) => [object.handle, object]));
       return all;
     },
     object: (handle) => objects.get(handle),
+    async addStored(id) {
+      const object = await storedOne({ id, revision: 0 });
+      if (object !== undefined) objects.set(object.handle, object);
+      return object;
+    },
     add(key) {
       learn(key.id, key);
       const label = labelOf(key);
       const own = objectsNamed(key, label);
-      made.set(`${key.id} ${label}`, own);
+      made.set(`${key.id} ${key.revision} ${label}`, own);
       for (const object of own) objects.set(object.handle, object);
       return own;
     },
   };
+}
+
+function dropOldest(map: Map<string, unknown>): void {
+  if (map.size <= KEPT_FACTS) return;
+  const [oldest] = map.keys();
+  if (oldest !== undefined) map.delete(oldest);
 }

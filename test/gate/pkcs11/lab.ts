@@ -1,7 +1,7 @@
 /** A whole Thornkey – vault, gate, emulated secure element – and programs that use it as a PKCS#11 token. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect, type Thornkey } from "../../../src/client/index.ts";
@@ -27,6 +27,8 @@ export interface TokenLab {
   /** `pkcs11-tool` with the module. @throws Error when it fails */
   tool(...args: string[]): Promise<Ended>;
   file(name: string, content: Uint8Array | string): string;
+  /** Resident memory of the gate in KiB. */
+  gateMemory(): number;
   killVault(): Promise<void>;
   startVault(): Promise<void>;
   close(): Promise<void>;
@@ -66,7 +68,7 @@ export async function openTokenLab(): Promise<TokenLab> {
     ]);
   };
   await startVault();
-  await start("gate/main.ts", ["--run", run]);
+  const gate = await start("gate/main.ts", ["--run", run]);
   const thornkey = await connect({ run });
   const socket = join(run, "pkcs11.sock");
   const uid = process.getuid?.() ?? 0;
@@ -100,6 +102,8 @@ export async function openTokenLab(): Promise<TokenLab> {
       writeFileSync(path, content);
       return path;
     },
+    gateMemory: () =>
+      Number(readFileSync(`/proc/${gate.pid}/status`, "utf8").match(/VmRSS:\s+(\d+)/)?.[1] ?? Number.NaN),
     async killVault() {
       const old = vault;
       old?.kill("SIGKILL");

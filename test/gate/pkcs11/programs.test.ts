@@ -20,8 +20,12 @@ async function publicKeyOf(name: string) {
 
 /** CKA_ID as we promise it: the key identifier of RFC 5280, 4.2.1.2, method 1. */
 async function idOf(name: string): Promise<string> {
-  const { publicKey } = await lab.thornkey.key(name).public();
-  return createHash("sha1").update(Buffer.from(publicKey).subarray(-65)).digest("hex");
+  const key = await publicKeyOf(name);
+  const bits =
+    key.asymmetricKeyType === "rsa"
+      ? key.export({ format: "der", type: "pkcs1" })
+      : key.export({ format: "der", type: "spki" }).subarray(-65);
+  return createHash("sha1").update(bits).digest("hex");
 }
 
 describe.runIf(pkcs11Tool || p11tool || engine)("the token", () => {
@@ -30,7 +34,11 @@ describe.runIf(pkcs11Tool || p11tool || engine)("the token", () => {
     const { keys } = lab.thornkey;
     await keys.create({ name: "ec1", type: "p256", protection: "wrapped", policy: lab.mine });
     await keys.create({ name: "inside", type: "p256", protection: "resident", policy: lab.mine });
-    await keys.create({ name: "rsa1", type: "rsa2048", protection: "wrapped", policy: lab.mine });
+    // pkcs11-tool's own test has every RSA key do everything; by default a key does not do raw RSA.
+    const fixed = {
+      algorithms: ["rsa-pss", "rsa-pkcs1", "rsa-oaep", "rsaes-pkcs1", "rsa-pkcs1-any", "rsa-raw"],
+    } as const;
+    await keys.create({ name: "rsa1", type: "rsa2048", protection: "wrapped", policy: lab.mine, fixed });
     await keys.create({ name: "ec2", type: "p384", protection: "wrapped", policy: lab.mine });
   });
   afterAll(() => lab?.close());
@@ -79,10 +87,55 @@ describe.runIf(pkcs11Tool || p11tool || engine)("the token", () => {
     it.each(["SHA256-RSA-PKCS", "SHA512-RSA-PKCS"])("signs a message with %s", async (mechanism) => {
       const message = randomBytes(5000);
       lab.file("message", message);
-      const { output } = await lab.tool("-O", "--type", "pubkey", "--label", "rsa1");
-      const id = output.match(/ID: +(\w+)/)?.[1] ?? "";
-      await lab.tool("--sign", "-m", mechanism, "--id", id, "-i", "message", "-o", "sig");
+      await lab.tool("--sign", "-m", mechanism, "--id", await idOf("rsa1"), "-i", "message", "-o", "sig");
       expect(verify(mechanism.slice(0, 6), message, await publicKeyOf("rsa1"), read("sig"))).toBe(true);
+    });
+  });
+
+  describe.runIf(pkcs11Tool)("that pkcs11-tool makes keys in", () => {
+    beforeAll(async () => {
+      await lab.tool("--keypairgen", "--key-type", "EC:prime256v1", "--label", "made-ec", "--id", "01");
+      await lab.tool("--keypairgen", "--key-type", "rsa:2048", "--label", "made rsa", "--id", "02");
+    });
+
+    it("passes its whole test", async () => {
+      const { output } = await lab.tool("--login", "--test");
+      expect(output).toContain("No errors");
+      for (const what of ["RSA-X-509: OK", "SHA1-RSA-PKCS: OK", "RSA-PKCS-OAEP"]) expect(output).toContain(what);
+    });
+
+    it("keeps label and id as they were given, and the name as the vault has it", async () => {
+      const { output } = await lab.tool("-O", "--type", "privkey");
+      expect(output).toMatch(/label: +made rsa\n +ID: +02\n/);
+      expect((await lab.thornkey.key("made-rsa").show()).type).toBe("rsa2048");
+    });
+
+    it("takes a certificate, shows it beside its key, and deletes both", async () => {
+      lab.file("self.cnf", ["[req]", "distinguished_name=dn", "prompt=no", "[dn]", "CN=device", ""].join("\n"));
+      const made = [
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-config",
+        "self.cnf",
+      ];
+      await lab.run("openssl", [...made, "-keyout", "own.key", "-outform", "DER", "-out", "own.crt"]);
+      await lab.run("openssl", ["ec", "-in", "own.key", "-outform", "DER", "-out", "own.der"]);
+      await lab.tool("--write-object", "own.der", "--type", "privkey", "--label", "own", "--usage-sign");
+      await lab.tool("--write-object", "own.crt", "--type", "cert", "--label", "own certificate");
+      const id = await idOf("own");
+      const { output } = await lab.tool("-O", "--type", "cert");
+      expect(output).toContain("own certificate");
+      expect(output).toContain(id);
+      await lab.tool("--read-object", "--type", "cert", "--id", id, "-o", "back.crt");
+      expect(read("back.crt")).toEqual(read("own.crt"));
+      await lab.tool("--delete-object", "--type", "cert", "--id", id);
+      await lab.tool("--delete-object", "--type", "privkey", "--id", id);
+      expect((await lab.tool("-O")).output).not.toContain("own");
     });
   });
 

@@ -1,0 +1,118 @@
+/**
+ * Random and mutated frames on live connections of the PKCS#11 front. Every frame must be answered, or end its
+ * connection; the next good request must be served; memory must stay flat.
+ *
+ *     node test/fuzz/pkcs11.ts --frames 100000 --seed 1
+ */
+import { parseArgs } from "node:util";
+import { CALLS, type CallName, callOf } from "../../src/gate/pkcs11/calls.ts";
+import { writeRequest } from "../../src/gate/pkcs11/codec.ts";
+import { openWireClient, type WireClient } from "../gate/pkcs11/wire-client.ts";
+
+export interface Campaign {
+  readonly frames: number;
+  readonly answered: number;
+  /** Connections that the front ended. */
+  readonly ended: number;
+}
+
+const GOOD: readonly (readonly [CallName, ...unknown[]])[] = [
+  ["OpenSession", 0, 6],
+  ["GetSessionInfo", 1],
+  ["FindObjectsInit", 1, [{ type: 0, value: 3 }]],
+  ["FindObjects", 1, 10],
+  ["FindObjectsFinal", 1],
+  ["GetAttributeValue", 1, 1, [{ type: 0x180, room: 0 }]],
+  ["SignInit", 1, { type: 0x1041, fields: null }, 2],
+  ["Sign", 1, new Uint8Array(32), 64],
+  ["DigestInit", 1, { type: 0x250, fields: null }],
+  ["DigestUpdate", 1, new Uint8Array(20)],
+  ["DigestFinal", 1, 32],
+  [
+    "CreateObject",
+    1,
+    [
+      { type: 0, value: 4 },
+      { type: 0x100, value: 0x1f },
+      { type: 0x11, value: new Uint8Array(16) },
+    ],
+  ],
+  ["EncryptInit", 1, { type: 0x1082, fields: [new Uint8Array(16)] }, 1],
+  ["Encrypt", 1, new Uint8Array(64), 100],
+  ["EncryptUpdate", 1, new Uint8Array(5), 100],
+  ["CopyObject", 1, 1, [{ type: 3, value: new Uint8Array(3) }]],
+  ["SetAttributeValue", 1, 1, [{ type: 3, value: new Uint8Array(3) }]],
+  ["VerifyInit", 1, { type: 0xd, fields: [0x250, 2, 32] }, 1],
+  ["GenerateKey", 1, { type: 0x350, fields: null }, [{ type: 0x161, value: 16 }]],
+  ["DeriveKey2", 1, { type: 0x1050, fields: [1, null, new Uint8Array(65)] }, 1, []],
+  ["CloseSession", 2],
+];
+
+/** Numbers of one seed (mulberry32). */
+function numbers(seed: number): (below: number) => number {
+  let state = seed >>> 0;
+  return (below) => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) % below;
+  };
+}
+
+/** @throws Error when a good request is not served any more */
+export async function fuzzPkcs11(path: string, frames: number, seed: number): Promise<Campaign> {
+  const below = numbers(seed);
+  const bytes = (length: number) => Uint8Array.from({ length }, () => below(256));
+  let [answered, ended] = [0, 0];
+  let client: WireClient | undefined;
+
+  function body({ dialect }: WireClient): Uint8Array {
+    if (below(8) === 0) return bytes(below(120));
+    const [name, ...args] = GOOD[below(GOOD.length)] ?? ["GetInfo"];
+    const call = callOf(CALLS[name][0]);
+    if (call === undefined) throw new Error(name);
+    const right = writeRequest(call, args, dialect);
+    for (let changes = below(4); changes > 0; changes--) right[below(right.length)] = below(256);
+    return below(6) === 0 ? right.slice(0, below(right.length)) : right;
+  }
+
+  for (let frame = 0; frame < frames; frame++) {
+    client ??= await openWireClient(path, below(3));
+    if (below(500) === 0) client.socket.write(bytes(1 + below(40))); // not even a frame
+    const current = client;
+    const answer = await Promise.race([
+      current.raw(body(current)),
+      new Promise<"late">((resolve) => setTimeout(() => resolve("late"), 5000).unref()),
+    ]);
+    if (answer === "late") current.socket.destroy(); // a length was broken: it waits for the rest
+    if (answer instanceof Uint8Array) answered++;
+    else {
+      ended++;
+      client = undefined;
+    }
+    if (frame % 1000 === 999) {
+      const other = await openWireClient(path);
+      const info = await other.call("GetInfo");
+      if (!Array.isArray(info)) throw new Error(`frame ${frame} of seed ${seed}: a good request is refused`);
+      other.close();
+    }
+  }
+  client?.close();
+  return { frames, answered, ended };
+}
+
+if (import.meta.main) {
+  const { values } = parseArgs({
+    options: { frames: { type: "string", default: "100000" }, seed: { type: "string", default: "1" } },
+  });
+  const { openTokenLab } = await import("../gate/pkcs11/lab.ts");
+  const lab = await openTokenLab();
+  const [frames, seed] = [Number(values.frames), Number(values.seed)];
+  await fuzzPkcs11(lab.socket, Math.min(frames, 5000), seed + 1); // warm
+  const before = lab.gateMemory();
+  const done = await fuzzPkcs11(lab.socket, frames, seed);
+  const after = lab.gateMemory();
+  await lab.close();
+  process.stdout.write(`${JSON.stringify({ ...done, seed, kibibytes: { before, after } })}\n`);
+  if (after > before + 64 * 1024) throw new Error("the gate's memory grew");
+}
