@@ -1,6 +1,7 @@
 /** GnuTLS's tools, OpenSC's pkcs11-tool and stunnel with keys of the vault, configured as `thornkey use` says. */
 import { writeFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { FixedPolicy } from "../../src/client/index.ts";
 import { answersAt, type Device, freePort, isThere, openDevice } from "./device.ts";
 import { certify, KEY_KINDS, KEYS } from "./keys.ts";
 import { noteResult, versionOf } from "./results.ts";
@@ -10,6 +11,11 @@ import { openWorld, type World, worldIsPossible } from "./world.ts";
 const possible = worldIsPossible() && isThere("/usr/share/doc/libengine-pkcs11-openssl");
 const gnutls = isThere("gnutls-cli") && isThere("certtool") && isThere("p11tool");
 
+/** What pkcs11-tool has every RSA key do in its test. */
+const EVERYTHING: FixedPolicy["algorithms"] = [
+  ...(["rsa-pss", "rsa-pkcs1", "rsa-oaep", "rsaes-pkcs1", "rsa-pkcs1-any", "rsa-raw"] as const),
+];
+
 describe.skipIf(!possible)(`tools${possible ? "" : " (skipped: no namespaces, or no engine of OpenSSL)"}`, () => {
   let device: Device;
   let world: World;
@@ -17,7 +23,9 @@ describe.skipIf(!possible)(`tools${possible ? "" : " (skipped: no namespaces, or
 
   beforeAll(async () => {
     device = await openDevice();
-    for (const [name, type, protection] of KEYS) await device.makeKey(name, type, protection);
+    for (const [name, type, protection] of KEYS) {
+      await device.makeKey(name, type, protection, type === "rsa2048" ? { algorithms: EVERYTHING } : undefined);
+    }
     world = await openWorld(device);
     await certify(device, world, ["ec", "rsa", "silicon"]);
     server = await openTlsServer(device, world);
@@ -77,11 +85,20 @@ describe.skipIf(!possible)(`tools${possible ? "" : " (skipped: no namespaces, or
   });
 
   describe.skipIf(!isThere("pkcs11-tool"))("pkcs11-tool", () => {
+    it.each(KEYS)("signs with %s (%s, %s)", async (name) => {
+      const { check } = await world.use("pkcs11-tool", name);
+      const { status, out, err } = await world.shell(check[0] ?? "");
+      expect(status, out + err).toBe(0);
+      await world.thornkey("key", "public", name, "-o", device.path("public.pem"));
+      const verified = await world.shell("echo hello | openssl dgst -sha256 -verify public.pem -signature hello.sig");
+      expect(verified.out).toBe("Verified OK\n");
+    });
+
     it("lists every key, and tests the token without an error", async () => {
       const { steps, check } = await world.use("pkcs11-tool", "ec");
       const listed = await world.shell(steps[0] ?? "");
       for (const [name] of KEYS) expect(listed.out).toContain(`label:      ${name}\n`);
-      const { status, out, err } = await world.shell(check[0] ?? "");
+      const { status, out, err } = await world.shell(check[2] ?? "");
       expect(status, out + err).toBe(0);
       expect(out).toContain("No errors");
       noteResult({

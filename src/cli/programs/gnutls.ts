@@ -1,5 +1,5 @@
 import type { Recipe } from "./recipe.ts";
-import { certificateOf, moduleFile, proxyModule, quoted, TLS_TYPES, uriOf } from "./token.ts";
+import { certificateOf, fileName, moduleFile, proxyModule, quoted, RSA_TYPES, TLS_TYPES, uriOf } from "./token.ts";
 
 /** gnutls-cli, certtool, and whatever else takes PKCS#11 URIs with GnuTLS: wget, git over HTTPS. */
 export const gnutls: Recipe = {
@@ -30,10 +30,19 @@ export const pkcs11Tool: Recipe = {
   certificate: "none",
   plan(setting) {
     const tool = `pkcs11-tool --module ${proxyModule(setting)} --token-label thornkey`;
+    const { key } = setting;
+    // p11-kit 0.24 carries no ECDSA that hashes by itself.
+    const sign = RSA_TYPES.includes(key.type)
+      ? `${tool} --sign --mechanism SHA256-RSA-PKCS`
+      : `openssl dgst -sha256 -binary | ${tool} --sign --mechanism ECDSA --signature-format openssl`;
     return {
       files: [moduleFile(setting)],
       steps: [`${tool} --list-objects`],
-      check: [`${tool} --login --test`],
+      check: [
+        `echo hello | ${sign} --id ${key.tokenId} --output-file hello.sig`,
+        "# the whole test signs with raw RSA, too, which a key of the vault does only when its policy says so",
+        `${tool} --login --test`,
+      ],
     };
   },
 };
@@ -48,7 +57,7 @@ export const stunnel: Recipe = {
   plan(setting) {
     const certificate = certificateOf(setting);
     const { key, uri, listen, connect, authority } = setting;
-    const path = `${setting.etc}/stunnel/thornkey-${key.name.replace(/[~/]/g, "-")}.conf`;
+    const path = `${setting.etc}/stunnel/thornkey-${fileName(key.name)}.conf`;
     const lines = [
       "; stunnel as a client: takes plain connections here and makes them TLS ones to there",
       "foreground = yes",

@@ -24,6 +24,8 @@ export interface Setting {
   readonly uri: string;
   /** A file the plan writes, or undefined when there is no certificate. */
   readonly certificate: PlannedFile | undefined;
+  /** Whether the certificate is in the vault, where programs find it as an object of the token. */
+  readonly attached: boolean;
   /** Folder of the sockets. */
   readonly run: string;
   /** The token's serial number, 16 digits. */

@@ -1,4 +1,5 @@
 /** Every program `thornkey use` knows, by the name it is asked for with. */
+import { gnupg } from "./gnupg.ts";
 import { gnutls, pkcs11Tool, stunnel } from "./gnutls.ts";
 import { awsIot, mosquitto, mqttJs, node } from "./messaging.ts";
 import { apache, curl, nginx, openssl } from "./openssl.ts";
@@ -20,4 +21,5 @@ export const RECIPES: { readonly [program: string]: Recipe } = {
   ssh,
   sshd,
   git,
+  gnupg,
 };

@@ -65,7 +65,9 @@ export async function settingOf(
   const setting: Setting = {
     key: { name: options.key, label, type, tokenId: tokenIdOf(publicKey), publicKey },
     uri: `${uriOf(label)};type=private`,
-    certificate: recipe.certificate === "none" ? undefined : await certificateFile(vault, info, folder, options),
+    ...(recipe.certificate === "none"
+      ? { certificate: undefined, attached: false }
+      : await certificateOf(vault, info, folder, options)),
     run: resolve(options.run),
     serial: device.slice(0, 16),
     home: homedir(),
@@ -91,36 +93,50 @@ function tokenIdOf(spki: Uint8Array): string {
     .digest("hex");
 }
 
-async function certificateFile(
+async function certificateOf(
   vault: Thornkey,
   info: KeyInfo,
   folder: string,
   { cert, key }: SettingOptions,
-): Promise<PlannedFile | undefined> {
-  const bytes = cert === undefined ? await attachedCertificate(vault, info.id) : readInput(cert);
-  if (bytes === undefined) return undefined;
+): Promise<{ certificate: PlannedFile | undefined; attached: boolean }> {
+  const inVault = await attachedCertificate(vault, info);
+  const attached = inVault !== undefined;
+  const bytes = cert === undefined ? inVault : readInput(cert);
+  if (bytes === undefined) return { certificate: undefined, attached };
   const where = cert ?? "what is attached to the key";
-  let certificate: X509Certificate;
-  try {
-    certificate = new X509Certificate(bytes);
-  } catch (cause) {
-    throw new ThornkeyError("USAGE", `${where} is no certificate`, { cause });
-  }
-  const spki = certificate.publicKey.export({ format: "der", type: "spki" });
-  if (info.publicKey === undefined || !spki.equals(info.publicKey)) {
+  const certificate = parsed(bytes);
+  if (certificate === undefined) throw new ThornkeyError("USAGE", `${where} is no certificate`);
+  if (!belongs(certificate, info)) {
     throw new ThornkeyError("USAGE", `${where} is the certificate of another key than ${key}`);
   }
   const given = new TextDecoder().decode(bytes);
   // A chain stays whole.
   const text = given.includes("-----BEGIN CERTIFICATE-----") ? given : certificate.toString();
-  return { path: join(folder, `${fileName(key)}.crt`), text };
+  return { certificate: { path: join(folder, `${fileName(key)}.crt`), text }, attached };
 }
 
-async function attachedCertificate(vault: Thornkey, keyId: string): Promise<Uint8Array | undefined> {
+/** What was attached by name, or by whoever wrote it through PKCS#11 and knew only the public key. */
+async function attachedCertificate(vault: Thornkey, info: KeyInfo): Promise<Uint8Array | undefined> {
   for await (const object of vault.objects.list()) {
-    if (object.class === "certificate" && object.key === keyId) return (await vault.objects.show(object.id)).value;
+    if (object.class !== "certificate") continue;
+    if (object.key !== undefined && object.key !== info.id) continue;
+    const { value } = await vault.objects.show(object.id);
+    const certificate = parsed(value);
+    if (certificate !== undefined && belongs(certificate, info)) return value;
   }
   return undefined;
+}
+
+function parsed(bytes: Uint8Array): X509Certificate | undefined {
+  try {
+    return new X509Certificate(bytes);
+  } catch {
+    return undefined;
+  }
+}
+
+function belongs(certificate: X509Certificate, { publicKey }: KeyInfo): boolean {
+  return publicKey !== undefined && certificate.publicKey.export({ format: "der", type: "spki" }).equals(publicKey);
 }
 
 /** @returns the commands that let whoever signs use the key, where nothing does yet */
