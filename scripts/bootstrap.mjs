@@ -32,6 +32,14 @@ const PEERS = [
   { needs: "p11tool", from: "gnutls-bin" },
   { needs: "/usr/share/doc/p11-kit-modules", from: "p11-kit-modules" },
   { needs: "/usr/share/doc/libengine-pkcs11-openssl", from: "libengine-pkcs11-openssl" },
+  { needs: "nginx", from: "nginx-light" },
+  { needs: "apache2", from: "apache2" },
+  { needs: "curl", from: "curl" },
+  { needs: "stunnel4", from: "stunnel4" },
+  { needs: "mosquitto", from: "mosquitto" },
+  { needs: "gpg", from: "gnupg" },
+  { needs: "gnupg-pkcs11-scd", from: "gnupg-pkcs11-scd" },
+  { needs: "git", from: "git" },
 ];
 
 installPackages();

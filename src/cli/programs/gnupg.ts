@@ -16,7 +16,7 @@ export const gnupg: Recipe = {
     const certificate = certificateOf(setting);
     const [options, daemon, parameters] = ["scd.conf", "scdaemon", "key.parameters"].map((name) => join(folder, name));
     const der = certificate.path.replace(/crt$/, "der");
-    const card = `gpg-connect-agent 'LEARN --force' /bye`;
+    const card = "gpg-connect-agent 'SCD LEARN --force' /bye";
     return {
       files: [
         moduleFile(setting),
@@ -54,6 +54,7 @@ export const gnupg: Recipe = {
         `mkdir -p -m 700 ${quoted(join(home, ".gnupg"))}`,
         `echo 'scdaemon-program ${daemon}' >> ${quoted(join(home, ".gnupg/gpg-agent.conf"))}`,
         "gpgconf --kill gpg-agent",
+        "gpg-connect-agent 'LEARN --force' /bye",
         `grip=$(${card} | awk 'toupper($0) ~ /KEYPAIRINFO.*${key.tokenId.toUpperCase()}/ {print $3; exit}')`,
         `sed "s/GRIP/$grip/; s/NAME/Device/; s/MAIL/device@example.org/" ${quoted(parameters ?? "")} | gpg --batch --generate-key`,
       ],

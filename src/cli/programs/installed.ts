@@ -50,14 +50,14 @@ export function install(to: string, manifestPath: string, files: readonly Planne
       const bytes = new TextEncoder().encode(file.text);
       const recorded = [...known.values()].flatMap((other) => other.files).find(({ path }) => path === file.path);
       const before = recorded === undefined ? whatIsAt(to, file.path) : recorded.before;
-      makeFolders(to, dirname(file.path), folders);
+      makeFolders(to, dirname(file.path), folders, known);
       writeAtomically(join(to, file.path), bytes, file.mode ?? MODE);
       done.push({ path: file.path, sha256: digestOf(bytes), before });
     }
     // What an earlier plan wrote and this one does not, this one's undo still puts back.
     const dropped = (previous?.files ?? []).filter(({ path }) => !done.some((file) => file.path === path));
     done.push(...dropped);
-    makeFolders(to, dirname(manifestPath), folders);
+    makeFolders(to, dirname(manifestPath), folders, known);
     writeAtomically(join(to, manifestPath), new TextEncoder().encode(`${JSON.stringify(manifest, undefined, 2)}\n`));
   } catch (error) {
     if (previous === undefined) takeAway(to, manifest, new Set(filesOf(known, manifestPath)));
@@ -147,11 +147,14 @@ function whatIsAt(to: string, path: string): Before | null {
   return { content: readFileSync(whole).toString("base64"), mode: stats.mode & 0o7777 };
 }
 
-function makeFolders(to: string, folder: string, made: string[]): void {
-  if (existsSync(join(to, folder))) return;
-  makeFolders(to, dirname(folder), made);
-  mkdirSync(join(to, folder), { mode: 0o755 });
-  made.push(folder);
+/** @param made gets every folder on the way that was not there before anybody's use, the outermost first */
+function makeFolders(to: string, folder: string, made: string[], known: ReadonlyMap<string, Manifest>): void {
+  if (dirname(folder) === folder) return;
+  makeFolders(to, dirname(folder), made, known);
+  const there = existsSync(join(to, folder));
+  if (!there) mkdirSync(join(to, folder), { mode: 0o755 });
+  const ours = !there || [...known.values()].some(({ folders }) => folders.includes(folder));
+  if (ours && !made.includes(folder)) made.push(folder);
 }
 
 function digestOf(bytes: Uint8Array): string {
