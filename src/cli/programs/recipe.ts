@@ -1,5 +1,6 @@
 /** What the configuration of a program is made of: `thornkey use` knows each program as one {@link Recipe}. */
-import type { KeyType } from "../../operations/key-types.ts";
+import type { StoragePublicKey } from "../../operations/age-recipients.ts";
+import type { RecordType } from "../../operations/table.ts";
 
 /** How programs that have OpenSSL 3 reach the token: Debian 12 has the engine, Debian 13 the provider. */
 export const OPENSSL_WAYS = ["engine", "provider"] as const;
@@ -14,12 +15,14 @@ export interface Setting {
     readonly name: string;
     /** As the token calls it: CKA_LABEL. */
     readonly label: string;
-    readonly type: KeyType;
+    readonly type: RecordType;
     /** CKA_ID in hexadecimal digits. */
     readonly tokenId: string;
-    /** SubjectPublicKeyInfo, DER. */
+    /** SubjectPublicKeyInfo, DER; of a storage key nothing. */
     readonly publicKey: Uint8Array;
   };
+  /** Of a storage key, which has no other public part. */
+  readonly storage: StoragePublicKey | undefined;
   /** Of the private key (RFC 7512). */
   readonly uri: string;
   /** A file the plan writes, or undefined when there is no certificate. */
@@ -67,7 +70,7 @@ export interface Recipe {
   readonly about: string;
   readonly front: ProgramFront;
   /** Types of keys the program can use. */
-  readonly types: readonly KeyType[];
+  readonly types: readonly RecordType[];
   /** `in token`: also as an object of the vault, because the program looks for it there. */
   readonly certificate: "needed" | "in token" | "optional" | "none";
   /** The user the program signs as, when it is not the one who configures it. */

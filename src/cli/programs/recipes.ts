@@ -1,7 +1,9 @@
 /** Every program `thornkey use` knows, by the name it is asked for with. */
+import { age } from "./age.ts";
 import { gnupg } from "./gnupg.ts";
 import { gnutls, pkcs11Tool, stunnel } from "./gnutls.ts";
 import { awsIot, mosquitto, mqttJs, node } from "./messaging.ts";
+import { openvpn, wpaSupplicant } from "./network.ts";
 import { apache, curl, nginx, openssl } from "./openssl.ts";
 import type { Recipe } from "./recipe.ts";
 import { git, ssh, sshd } from "./ssh.ts";
@@ -22,4 +24,7 @@ export const RECIPES: { readonly [program: string]: Recipe } = {
   sshd,
   git,
   gnupg,
+  openvpn,
+  wpa_supplicant: wpaSupplicant,
+  age,
 };

@@ -52,18 +52,20 @@ export async function settingOf(
     throw new ThornkeyError("USAGE", `${program} is configured for the whole machine, by root`);
   }
   const info = await vault.keys.show(options.key);
-  const { type, publicKey } = info;
-  if (type === "storage" || publicKey === undefined || !recipe.types.includes(type)) {
+  const { type, publicKey = new Uint8Array(0) } = info;
+  if (!recipe.types.includes(type)) {
     throw new ThornkeyError("USAGE", `${program} cannot use a key of the type ${type}`, {
       hint: `it takes ${recipe.types.join(", ")}`,
     });
   }
+  const storage = type === "storage" ? await vault.storage.publicKey({ key: options.key }) : undefined;
   const { device } = await vault.status();
   const { folder } = folderOf(program, options.key);
   const label = info.name.startsWith("~") ? info.name.slice(info.name.indexOf("/") + 1) : info.name;
   const libraries = LIBRARIES[process.arch] ?? "/usr/lib";
   const setting: Setting = {
-    key: { name: options.key, label, type, tokenId: tokenIdOf(publicKey), publicKey },
+    key: { name: options.key, label, type, tokenId: storage ? "" : tokenIdOf(publicKey), publicKey },
+    storage,
     uri: `${uriOf(label)};type=private`,
     ...(recipe.certificate === "none"
       ? { certificate: undefined, attached: false }

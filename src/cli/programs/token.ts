@@ -1,13 +1,13 @@
 /** What several recipes share: how programs find the token, and what they call it. */
 import { join } from "node:path";
 import { ThornkeyError } from "../../errors.ts";
-import type { KeyType } from "../../operations/key-types.ts";
+import type { RecordType } from "../../operations/table.ts";
 import { pointerPem } from "./pointer-pem.ts";
 import type { PlannedFile, Setting } from "./recipe.ts";
 
 /** What TLS, certificates and RSA cards know of ours. */
-export const TLS_TYPES: readonly KeyType[] = ["p256", "p384", "p521", "rsa2048", "rsa3072", "rsa4096"];
-export const RSA_TYPES: readonly KeyType[] = ["rsa2048", "rsa3072", "rsa4096"];
+export const TLS_TYPES: readonly RecordType[] = ["p256", "p384", "p521", "rsa2048", "rsa3072", "rsa4096"];
+export const RSA_TYPES: readonly RecordType[] = ["rsa2048", "rsa3072", "rsa4096"];
 
 /**
  * Makes the token known to p11-kit, and with it to everything that loads `p11-kit-proxy.so`: GnuTLS, OpenSSL's engine,
