@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import type { Recipe } from "./recipe.ts";
-import { certificateOf, moduleFile, proxyModule, quoted, RSA_TYPES, text } from "./token.ts";
+import { certificateOf, fileName, moduleFile, proxyModule, quoted, RSA_TYPES, text } from "./token.ts";
 
 /**
  * GnuPG asks its smart-card daemon for keys; gnupg-pkcs11-scd is one for tokens. It looks for certificates, and knows
@@ -15,7 +15,7 @@ export const gnupg: Recipe = {
     const { folder, key, home } = setting;
     const certificate = certificateOf(setting);
     const [options, daemon, parameters] = ["scd.conf", "scdaemon", "key.parameters"].map((name) => join(folder, name));
-    const der = certificate.path.replace(/crt$/, "der");
+    const der = `${fileName(key.name)}.der`;
     const card = "gpg-connect-agent 'SCD LEARN --force' /bye";
     return {
       files: [

@@ -11,7 +11,7 @@ export const openvpn: Recipe = {
   plan(setting) {
     const certificate = certificateOf(setting);
     const { key, serial } = setting;
-    const der = certificate.path.replace(/crt$/, "der");
+    const der = `${fileName(key.name)}.der`;
     const lines = [
       `pkcs11-providers ${proxyModule(setting)}`,
       `pkcs11-id 'Thornkey/Thornkey/${serial}/thornkey/${key.tokenId.toUpperCase()}'`,
