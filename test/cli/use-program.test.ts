@@ -139,6 +139,30 @@ describe("thornkey use", () => {
     }
   });
 
+  it("takes the certificate that is attached to the key in the vault", async () => {
+    const { id, publicKey = new Uint8Array(0) } = await device.thornkey.keys.show("other");
+    writeFileSync(device.path("other.pub"), publicKey);
+    const make = [
+      ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=ca", "-keyout", "ca.key", "-out", "ca.pem"],
+      ["req", "-new", "-key", "ca.key", "-subj", "/CN=device", "-out", "any.csr"],
+      ["pkey", "-pubin", "-inform", "DER", "-in", "other.pub", "-out", "other.pub.pem"],
+      [
+        ...["x509", "-req", "-in", "any.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"],
+        ...["-force_pubkey", "other.pub.pem", "-out", "other.pem"],
+      ],
+    ];
+    for (const args of make) {
+      const { status, err } = await run("openssl", args, { cwd: device.folder });
+      expect(status, err).toBe(0);
+    }
+    const value = new Uint8Array(readFileSync(device.path("other.pem")));
+    await device.thornkey.objects.create({ name: "other-certificate", class: "certificate", key: id, value });
+    const { status, out, err } = await use("curl", "--key", "other", "--json");
+    expect(status, err).toBe(0);
+    const files = JSON.parse(out).files as { path: string; text: string }[];
+    expect(files.find(({ path }) => path.endsWith("other.crt"))?.text).toBe(new TextDecoder().decode(value));
+  });
+
   it("has a page for every program", () => {
     const pages = join(import.meta.dirname, "../../docs/programs");
     for (const program of Object.keys(RECIPES)) {
