@@ -15,25 +15,33 @@ function missingFor(page: string): string[] {
   return needs.filter((name) => !isThere(name));
 }
 
+let device: Device;
+beforeAll(async () => {
+  if (possible) device = await openDevice();
+});
+afterAll(() => device?.close());
+
 describe.skipIf(!possible).each(pages)("%s", (path) => {
   const page = readFileSync(join(root, path), "utf8");
   const missing = missingFor(page);
-  let device: Device;
   let world: World;
   beforeAll(async () => {
-    device = await openDevice();
     world = await openWorld(device);
   });
   afterAll(async () => {
     await world?.shell("gpgconf --kill all");
     await world?.close();
-    await device?.close();
+    // As new for the next page.
+    for await (const { id, type } of device.thornkey.keys.list()) {
+      if (type !== "storage") await device.thornkey.keys.delete(id);
+    }
+    for await (const { id } of device.thornkey.objects.list()) await device.thornkey.objects.delete(id);
   });
 
   it.skipIf(missing.length > 0)(
     `does what it prints, as printed${missing.map((name) => ` (no ${name})`)}`,
     async () => {
-      const folder = device.path("page");
+      const folder = device.path(basename(path, ".md"));
       mkdirSync(folder, { mode: 0o755 });
       writeCommands(folder);
       const blocks = blocksOf(page);

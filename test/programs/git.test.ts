@@ -1,7 +1,7 @@
 /** git signs commits and tags with keys of the vault, configured as `thornkey use` says. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Device, isThere, openDevice } from "./device.ts";
-import { KEY_KINDS, KEYS } from "./keys.ts";
+import { KEYS, kindsOf } from "./keys.ts";
 import { noteResult, versionOf } from "./results.ts";
 import { openWorld, type World, worldIsPossible } from "./world.ts";
 
@@ -35,6 +35,11 @@ describe.skipIf(missing.length > 0 || !possible)(`git (${missing.join(", ") || "
     );
     expect((await world.shell(`cd repository-${name} && git verify-commit ${raw.out.trim()}`)).status).not.toBe(0);
     expect((await world.use("git", name)).first).toEqual([]);
-    noteResult({ program: "git (SSH)", version: versionOf("git"), keys: KEY_KINDS, seen: "signed commits, verified" });
+    noteResult({
+      program: "git (SSH)",
+      version: versionOf("git"),
+      keys: kindsOf(name),
+      seen: "signed commits, verified",
+    });
   });
 });

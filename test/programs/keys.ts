@@ -11,6 +11,11 @@ export const KEYS = [
 
 export const KEY_KINDS = KEYS.map(([, type, protection]) => `${type} ${protection}`);
 
+/** @returns the kind of one of the keys, for the results */
+export function kindsOf(name: string): readonly string[] {
+  return KEY_KINDS.filter((_, index) => KEYS[index]?.[0] === name);
+}
+
 /** Makes `ca.pem` and, for each key, `NAME.pem`, from the request that `thornkey use openssl` prints. */
 export async function certify(device: Device, world: World, names: readonly string[]): Promise<void> {
   const done = async (line: string) => {
@@ -21,9 +26,11 @@ export async function certify(device: Device, world: World, names: readonly stri
     "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.pem -subj /CN=authority -days 2",
   );
   writeFileSync(device.path("names.cnf"), "subjectAltName = DNS:localhost, IP:127.0.0.1\n");
+  // The token is known to the whole machine with the first of them; the request is the printed one, for each key.
+  const [first = ""] = names;
+  const { steps } = await world.use("openssl", first);
   for (const name of names) {
-    const { steps } = await world.use("openssl", name);
-    for (const step of steps) await done(step);
+    for (const step of steps) await done(step.replace(`object=${first};`, `object=${name};`));
     await done(
       `openssl x509 -req -in request.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names.cnf -out ${name}.pem`,
     );

@@ -3,7 +3,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { answersAt, type Device, freePort, isThere, openDevice, type Served } from "./device.ts";
-import { certify, KEY_KINDS, KEYS } from "./keys.ts";
+import { certify, KEYS, kindsOf } from "./keys.ts";
 import { noteResult, versionOf } from "./results.ts";
 import { openWorld, type World, worldIsPossible } from "./world.ts";
 
@@ -94,11 +94,11 @@ describe.skipIf(missing.length > 0 || !possible)(`MQTT (${missing.join(", ") || 
       expect(broker.said()).toContain("u'device'"); // the name in the certificate
       const { default: manifest } = await import("mqtt/package.json", { with: { type: "json" } });
       noteResult({
-        ...{ program: "MQTT.js", version: manifest.version, keys: KEY_KINDS },
+        ...{ program: "MQTT.js", version: manifest.version, keys: kindsOf(name) },
         seen: `client certificate by the engine, in Node.js ${process.versions.node}; three connections of one process`,
       });
       noteResult({
-        ...{ program: "mosquitto", version: versionOf("mosquitto", "-h"), keys: KEY_KINDS },
+        ...{ program: "mosquitto", version: versionOf("mosquitto", "-h"), keys: kindsOf(name) },
         seen: "the broker's own key; demands client certificates",
       });
     },

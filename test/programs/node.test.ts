@@ -2,7 +2,7 @@
 import { writeFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { answersAt, type Device, freePort, isThere, openDevice } from "./device.ts";
-import { certify, KEY_KINDS, KEYS } from "./keys.ts";
+import { certify, KEYS, kindsOf } from "./keys.ts";
 import { noteResult } from "./results.ts";
 import { openWorld, type World, worldIsPossible } from "./world.ts";
 
@@ -55,7 +55,7 @@ describe.skipIf(!possible)(`Node.js${possible ? "" : " (skipped: no namespaces, 
       await server.stop();
     }
     noteResult({
-      ...{ program: "Node.js", version: process.versions.node, keys: KEY_KINDS },
+      ...{ program: "Node.js", version: process.versions.node, keys: kindsOf(name) },
       seen: "https, server and client, TLS 1.2 and 1.3, by the engine",
     });
   });

@@ -1,7 +1,7 @@
 /** OpenSSL's command line and curl with keys of the vault, configured as `thornkey use` says. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { answersAt, type Device, freePort, isThere, openDevice } from "./device.ts";
-import { certify, KEY_KINDS, KEYS } from "./keys.ts";
+import { certify, KEYS, kindsOf } from "./keys.ts";
 import { noteResult, versionOf } from "./results.ts";
 import { openTlsServer } from "./tls-server.ts";
 import { openWorld, type World, worldIsPossible } from "./world.ts";
@@ -70,7 +70,7 @@ describe.skipIf(missing.length > 0 || !possible)(`OpenSSL (${missing.join(", ") 
     noteResult({
       program: "openssl",
       version: versionOf("openssl", "version"),
-      keys: KEY_KINDS,
+      keys: kindsOf(name),
       seen: "certificate requests; s_server and s_client with certificates on both sides, TLS 1.2 and 1.3",
     });
   });
@@ -95,7 +95,7 @@ describe.skipIf(missing.length > 0 || !possible)(`OpenSSL (${missing.join(", ") 
     noteResult({
       program: "curl",
       version: versionOf("curl"),
-      keys: KEY_KINDS,
+      keys: kindsOf(name),
       seen: "client certificate, TLS 1.2 and 1.3",
     });
   });

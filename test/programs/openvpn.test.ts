@@ -1,7 +1,7 @@
 /** OpenVPN's client signs in with keys of the vault, configured as `thornkey use` says; the tunnel leads nowhere. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Device, freePort, isThere, openDevice } from "./device.ts";
-import { certify, KEY_KINDS, KEYS } from "./keys.ts";
+import { certify, KEYS, kindsOf } from "./keys.ts";
 import { noteResult, versionOf } from "./results.ts";
 import { openWorld, type World, worldIsPossible } from "./world.ts";
 
@@ -62,7 +62,7 @@ describe.skipIf(missing.length > 0 || !possible)(`OpenVPN (${missing.join(", ") 
       await server.stop();
     }
     noteResult({
-      ...{ program: "OpenVPN", version: versionOf("openvpn"), keys: KEY_KINDS },
+      ...{ program: "OpenVPN", version: versionOf("openvpn"), keys: kindsOf(name) },
       seen: "client certificate out of the token, TLS 1.3",
     });
   });

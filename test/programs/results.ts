@@ -13,10 +13,17 @@ export interface Result {
   readonly seen: string;
 }
 
+/** Of this run: what is in the files may be of an earlier one. */
+const noted = new Map<string, Result>();
+
+/** Adds to what was seen of a program in this run; call it after the last expectation, for the keys it was about. */
 export function noteResult(result: Result): void {
+  const before = noted.get(result.program);
+  const all = { ...result, keys: [...new Set([...(before?.keys ?? []), ...result.keys])] };
+  noted.set(result.program, all);
   mkdirSync(FOLDER, { recursive: true });
   const name = result.program.toLowerCase().replaceAll(/[^a-z0-9]+/g, "-");
-  writeFileSync(join(FOLDER, `${name}.json`), `${JSON.stringify(result, undefined, 2)}\n`);
+  writeFileSync(join(FOLDER, `${name}.json`), `${JSON.stringify(all, undefined, 2)}\n`);
 }
 
 /** @returns the first number with a dot that a program says of itself */

@@ -194,7 +194,7 @@ describe.skipIf(missing.length > 0)(`OpenSSH (${missing.join(", ") || "all there
       expect(status, err + sshd.said()).toBe(0);
       expect(out).toBe("inside\n");
       const said = ["-c", "ssh -V"];
-      const kinds = ["p256 wrapped", "p256 resident", "rsa2048 wrapped", "ed25519 wrapped"];
+      const kinds = keys.filter(([own]) => own === name).map(([, type, protection]) => `${type} ${protection}`);
       noteResult({ ...{ program: "OpenSSH", version: versionOf("sh", ...said), keys: kinds }, seen: SEEN });
     });
 

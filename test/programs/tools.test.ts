@@ -3,7 +3,7 @@ import { writeFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { FixedPolicy } from "../../src/client/index.ts";
 import { answersAt, type Device, freePort, isThere, openDevice } from "./device.ts";
-import { certify, KEY_KINDS, KEYS } from "./keys.ts";
+import { certify, KEY_KINDS, KEYS, kindsOf } from "./keys.ts";
 import { noteResult, versionOf } from "./results.ts";
 import { openTlsServer, type TlsServer } from "./tls-server.ts";
 import { openWorld, type World, worldIsPossible } from "./world.ts";
@@ -45,7 +45,7 @@ describe.skipIf(!possible)(`tools${possible ? "" : " (skipped: no namespaces, or
       const { status, out, err } = await world.shell(check[0] ?? "");
       expect(status, out + err).toBe(0);
       expect(out + err).toMatch(/Signing using .*ok\nVerifying .*ok/);
-      noteResult({ program: "p11tool", version: versionOf("p11tool"), keys: KEY_KINDS, seen: "--test-sign" });
+      noteResult({ program: "p11tool", version: versionOf("p11tool"), keys: kindsOf(name), seen: "--test-sign" });
     });
 
     it.each(KEYS)("certtool requests a certificate with %s (%s, %s)", async (name) => {
@@ -60,7 +60,7 @@ describe.skipIf(!possible)(`tools${possible ? "" : " (skipped: no namespaces, or
       noteResult({
         program: "certtool",
         version: versionOf("certtool"),
-        keys: KEY_KINDS,
+        keys: kindsOf(name),
         seen: "certificate requests",
       });
     });
@@ -78,7 +78,7 @@ describe.skipIf(!possible)(`tools${possible ? "" : " (skipped: no namespaces, or
       noteResult({
         program: "gnutls-cli",
         version: versionOf("gnutls-cli"),
-        keys: KEY_KINDS,
+        keys: kindsOf(name),
         seen: "client certificate, TLS 1.2 and 1.3",
       });
     });
@@ -130,7 +130,7 @@ describe.skipIf(!possible)(`tools${possible ? "" : " (skipped: no namespaces, or
       noteResult({
         program: "stunnel",
         version: versionOf("stunnel4", "-version"),
-        keys: KEY_KINDS,
+        keys: kindsOf(name),
         seen: "client certificate of the proxy, TLS 1.3",
       });
     });

@@ -3,7 +3,7 @@
  * `thornkey use --write` puts them, and nothing of this machine is changed. A mount namespace with an overlay does it.
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { mkdirSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync } from "node:fs";
 import { join } from "node:path";
 import { MAIN } from "../cli/lab.ts";
 import { type Device, type Done, type RunOptions, run, type Served, serve } from "./device.ts";
@@ -43,7 +43,8 @@ export function worldIsPossible(): boolean {
 }
 
 export async function openWorld(device: Device): Promise<World> {
-  const folder = device.path("world");
+  const folder = mkdtempSync(device.path("world-"));
+  chmodSync(folder, 0o755);
   for (const name of ["etc", "work", "home"]) mkdirSync(join(folder, name), { recursive: true, mode: 0o755 });
   const keeper = await keep(folder);
   const enter = (cwd: string) => ["-t", `${keeper.pid}`, "-m", `--wdns=${cwd}`, "--"];

@@ -2,7 +2,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Device, freePort, isThere, openDevice, type Served } from "./device.ts";
-import { certify, KEY_KINDS, KEYS } from "./keys.ts";
+import { certify, KEYS, kindsOf } from "./keys.ts";
 import { noteResult, versionOf } from "./results.ts";
 import { openWorld, type World, worldIsPossible } from "./world.ts";
 
@@ -63,7 +63,7 @@ describe.skipIf(missing.length > 0 || !possible)(`wpa_supplicant (${missing.join
     expect(status, `${out.slice(-3000)}${err}\n${radius.said()}`).toBe(0);
     expect(out).toMatch(/\nSUCCESS\n$/);
     noteResult({
-      ...{ program: "wpa_supplicant", version: versionOf("dpkg-query", "-W", "eapoltest"), keys: KEY_KINDS },
+      ...{ program: "wpa_supplicant", version: versionOf("dpkg-query", "-W", "eapoltest"), keys: kindsOf(name) },
       seen: "EAP-TLS (its eapol_test)",
     });
   });
