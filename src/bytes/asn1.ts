@@ -12,6 +12,8 @@ export const TAG = {
   octetString: 0x04,
   null: 0x05,
   oid: 0x06,
+  utf8String: 0x0c,
+  visibleString: 0x1a,
   sequence: 0x30,
   context0: 0xa0,
   context1: 0xa1,

@@ -10,6 +10,7 @@ export const GROUPS: readonly (readonly [names: readonly string[], load: () => P
   [["emulator"], async () => [(await import("./emulator.ts")).emulatorCommand()]],
   [["vault", "gate"], async () => (await import("./up.ts")).halfCommands()],
   [["sign", "verify", "agree", "random"], async () => (await import("./use.ts")).useCommands()],
+  [["use"], async () => [(await import("./use-program.ts")).useProgramCommand()]],
   [["lock", "unlock"], async () => (await import("./lock.ts")).lockCommands()],
   [["freeze", "thaw", "destroy"], async () => (await import("./control.ts")).controlCommands()],
   [["csr"], async () => [(await import("./csr.ts")).csrCommand()]],

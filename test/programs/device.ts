@@ -1,11 +1,11 @@
 /** A vault and a gate as a device has them, and programs of Debian that use them. */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
-import { connect, type KeyInfo, type KeyType, type Thornkey } from "../../src/client/index.ts";
+import { connect, type FixedPolicy, type KeyInfo, type KeyType, type Thornkey } from "../../src/client/index.ts";
 import { type LabProcess, spawnProgram } from "../vault/lab.ts";
 
 export interface Device {
@@ -16,7 +16,7 @@ export interface Device {
   /** A path in the device's folder. */
   path(name: string): string;
   /** A key that root and everybody else may use. */
-  makeKey(name: string, type: KeyType, protection?: "resident" | "wrapped"): Promise<KeyInfo>;
+  makeKey(name: string, type: KeyType, protection?: "resident" | "wrapped", fixed?: FixedPolicy): Promise<KeyInfo>;
   restartVault(signal?: NodeJS.Signals): Promise<void>;
   restartGate(): Promise<void>;
   close(): Promise<void>;
@@ -26,6 +26,7 @@ const ANYBODY = { allow: [{ who: "any", rights: ["use" as const] }] };
 
 export async function openDevice(): Promise<Device> {
   const folder = mkdtempSync(join(tmpdir(), "thornkey-device-"));
+  chmodSync(folder, 0o711); // programs of other users reach the sockets
   const path = (name: string) => join(folder, name);
   const run = path("run");
   mkdirSync(run, { mode: 0o755 });
@@ -36,7 +37,8 @@ export async function openDevice(): Promise<Device> {
   const thornkey = await connect({ run });
   return {
     ...{ folder, run, thornkey, path, vault: () => vault },
-    makeKey: (name, type, protection = "wrapped") => thornkey.keys.create({ name, type, protection, policy: ANYBODY }),
+    makeKey: (name, type, protection = "wrapped", fixed) =>
+      thornkey.keys.create({ name, type, protection, policy: ANYBODY, fixed }),
     async restartVault(signal = "SIGTERM") {
       await vault.end(signal);
       vault = await startVault();

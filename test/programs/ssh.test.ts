@@ -4,8 +4,10 @@ import { userInfo } from "node:os";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { publicKeyAs } from "../../src/client/index.ts";
 import { answersAt, type Device, freePort, isThere, openDevice, run, type Served, serve } from "./device.ts";
+import { noteResult, versionOf } from "./results.ts";
 
 const PROGRAMS = ["ssh", "ssh-add", "ssh-keygen", "sshd"];
+const SEEN = "logins, the server's host key (resident), signatures of ssh-keygen -Y, through the ssh-agent";
 const missing = PROGRAMS.filter((program) => !isThere(program));
 const root = process.getuid?.() === 0;
 const user = userInfo().username;
@@ -191,6 +193,9 @@ describe.skipIf(missing.length > 0)(`OpenSSH (${missing.join(", ") || "all there
       const { status, out, err } = await login(`${name}.pub`);
       expect(status, err + sshd.said()).toBe(0);
       expect(out).toBe("inside\n");
+      const said = ["-c", "ssh -V"];
+      const kinds = keys.filter(([own]) => own === name).map(([, type, protection]) => `${type} ${protection}`);
+      noteResult({ ...{ program: "OpenSSH", version: versionOf("sh", ...said), keys: kinds }, seen: SEEN });
     });
 
     it("does not sign in with a key the server does not know", async () => {
