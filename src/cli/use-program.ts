@@ -32,7 +32,7 @@ export function useProgramCommand(): Command {
     .option("--authority <file>", "certificates that the other side is checked with")
     .option("--write", "write the files, and keep what was there before")
     .option("--undo", "put everything back as it was before --write")
-    .option("--force", "undo also files that somebody changed since")
+    .option("--force", "also over files that somebody changed since they were written")
     .option("--to <dir>", "the folder that is taken as /", "/")
     .addHelpText("after", `\nPrograms:\n${names.join("\n")}`)
     .action(use);
@@ -50,7 +50,7 @@ async function use(program: string, options: UseOptions): Promise<void> {
   const { setting, missing } = await withVault(options, (vault) => settingOf(vault, program, recipe, options));
   const plan = recipe.plan(setting);
   if (options.write) {
-    const { files } = install(options.to, manifest, plan.files);
+    const { files } = install(options.to, manifest, plan.files, options.force ?? false);
     if (!options.json) for (const { path } of files) note(`written: ${path}`);
   }
   const { key } = options;

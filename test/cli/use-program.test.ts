@@ -99,7 +99,9 @@ describe("thornkey use", () => {
     writeFileSync(module, "remote: |something else\n");
     const { status, err } = await use("openssl", "--key", "web", "--undo");
     expect(status).toBe(1);
-    expect(err).toMatch(/changed since: .*thornkey.module/);
+    expect(err).toMatch(/changed or removed since it was written: .*thornkey.module/);
+    const again = await use("openssl", "--key", "web", "--write");
+    expect(again).toMatchObject({ status: 1, err: expect.stringContaining("thornkey.module") });
     expect(readFileSync(module, "utf8")).toBe("remote: |something else\n");
     expect((await use("openssl", "--key", "web", "--undo", "--force")).status).toBe(0);
     expect(contents()).toEqual({});

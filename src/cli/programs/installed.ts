@@ -37,10 +37,18 @@ const MODE = 0o644;
  *
  * @param to the folder that is taken as /
  * @param manifestPath below it
- * @throws ThornkeyError `STATE_UNWRITABLE`, `NOT_PERMITTED`; what was written before is undone
+ * @param force also over files that somebody changed since an earlier use wrote them
+ * @throws ThornkeyError `ABORTED` when there are such files, and then nothing is written; `STATE_UNWRITABLE`, and then
+ *   what was written is taken away again
  */
-export function install(to: string, manifestPath: string, files: readonly PlannedFile[]): Manifest {
+export function install(to: string, manifestPath: string, files: readonly PlannedFile[], force: boolean): Manifest {
   const known = manifestsIn(to, dirname(manifestPath));
+  const written = [...known.values()].flatMap((other) => other.files);
+  mustBeAsWritten(
+    to,
+    written.filter(({ path }) => files.some((file) => file.path === path)),
+    force,
+  );
   const previous = known.get(manifestPath);
   const folders: string[] = [...(previous?.folders ?? [])];
   const done: InstalledFile[] = [];
@@ -48,7 +56,7 @@ export function install(to: string, manifestPath: string, files: readonly Planne
   try {
     for (const file of files) {
       const bytes = new TextEncoder().encode(file.text);
-      const recorded = [...known.values()].flatMap((other) => other.files).find(({ path }) => path === file.path);
+      const recorded = written.find(({ path }) => path === file.path);
       const before = recorded === undefined ? whatIsAt(to, file.path) : recorded.before;
       makeFolders(to, dirname(file.path), folders, known);
       writeAtomically(join(to, file.path), bytes, file.mode ?? MODE);
@@ -80,18 +88,25 @@ export function uninstall(to: string, manifestPath: string, force: boolean): rea
   }
   const others = new Set(filesOf(known, manifestPath));
   const mine = manifest.files.filter(({ path }) => !others.has(path));
-  const changed = mine.filter(({ path, sha256 }) => {
-    const now = whatIsAt(to, path);
-    return now === null || digestOf(Buffer.from(now.content, "base64")) !== sha256;
-  });
-  if (changed.length > 0 && !force) {
-    throw new ThornkeyError("ABORTED", `changed since: ${changed.map(({ path }) => path).join(", ")}`, {
-      hint: "--force puts back what was there before all the same",
-    });
-  }
+  mustBeAsWritten(to, mine, force);
   rmSync(join(to, manifestPath));
   takeAway(to, manifest, others);
   return mine.map(({ path }) => path);
+}
+
+/** @throws ThornkeyError `ABORTED` for files that are there and that somebody changed, unless forced */
+function mustBeAsWritten(to: string, files: readonly InstalledFile[], force: boolean): void {
+  if (force) return;
+  const paths = [...new Set(files.map(({ path }) => path))];
+  const changed = paths.filter((path) => {
+    const now = whatIsAt(to, path);
+    const digest = now === null ? undefined : digestOf(Buffer.from(now.content, "base64"));
+    return !files.some((file) => file.path === path && file.sha256 === digest); // any of several uses wrote it
+  });
+  if (changed.length === 0) return;
+  throw new ThornkeyError("ABORTED", `changed or removed since it was written: ${changed.join(", ")}`, {
+    hint: "--force does it all the same",
+  });
 }
 
 /** @param others paths that somebody else's use still needs */

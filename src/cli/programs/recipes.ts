@@ -4,8 +4,9 @@ import { gnupg } from "./gnupg.ts";
 import { gnutls, pkcs11Tool, stunnel } from "./gnutls.ts";
 import { awsIot, mosquitto, mqttJs, node } from "./messaging.ts";
 import { openvpn, wpaSupplicant } from "./network.ts";
-import { apache, curl, nginx, openssl } from "./openssl.ts";
+import { curl, openssl } from "./openssl.ts";
 import type { Recipe } from "./recipe.ts";
+import { apache, nginx } from "./servers.ts";
 import { git, ssh, sshd } from "./ssh.ts";
 
 export const RECIPES: { readonly [program: string]: Recipe } = {
