@@ -3,7 +3,6 @@
  * asked again, so that callers see a vault's restart only as a delay.
  */
 import { ThornkeyError } from "../errors.ts";
-import { AWAKE_MICROSECONDS, createWakefulness } from "../machine/wakefulness.ts";
 import { encodeToVault, type ToVault } from "../operations/protocol.ts";
 import { HUMAN_DEADLINE, type OperationName, operationOf, type VaultEvent } from "../operations/table.ts";
 import type { CallerFacts } from "../operations/who.ts";
@@ -79,8 +78,6 @@ interface Pending {
   sends: number;
   settle(error: ThornkeyError | undefined, value?: unknown): void;
 }
-
-const wakefulness = createWakefulness(AWAKE_MICROSECONDS);
 
 /** @param path the vault's socket */
 export function createVaultLink(path: string): VaultLink {
@@ -180,7 +177,6 @@ export function createVaultLink(path: string): VaultLink {
       atVault.set(next.id, next);
     }
     connection.write(frames);
-    if (frames.length > 0) wakefulness.touch();
   }
 
   function closeCaller(caller: Caller): void {

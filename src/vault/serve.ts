@@ -6,7 +6,6 @@ import { chmodSync, lstatSync, rmSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { ThornkeyError } from "../errors.ts";
 import { peerOf } from "../machine/peer.ts";
-import { AWAKE_MICROSECONDS, createWakefulness } from "../machine/wakefulness.ts";
 import {
   createFrameReader,
   decodeToVault,
@@ -145,8 +144,6 @@ interface OpenCaller extends Caller {
   readonly goneListeners: Set<() => void>;
 }
 
-const wakefulness = createWakefulness(AWAKE_MICROSECONDS);
-
 function createConnection(
   socket: Socket,
   { device, handle }: ServeOptions,
@@ -169,7 +166,6 @@ function createConnection(
   function flush(): void {
     if (closed || outgoing.length === 0) return;
     const [first] = outgoing;
-    wakefulness.touch();
     const all = outgoing.length === 1 && first !== undefined ? first : Buffer.concat(outgoing);
     outgoing = [];
     socket.write(all);

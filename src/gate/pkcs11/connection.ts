@@ -5,7 +5,6 @@
  */
 import type { Socket } from "node:net";
 import { concat } from "../../bytes/bytes.ts";
-import { AWAKE_MICROSECONDS, createWakefulness } from "../../machine/wakefulness.ts";
 import { handlers } from "./all-calls.ts";
 import type { Application } from "./application.ts";
 import type { CallName } from "./calls.ts";
@@ -28,9 +27,6 @@ const WITHOUT_SESSION: ReadonlySet<CallName> = new Set([
   ...(["Initialize", "Finalize", "GetInfo", "GetSlotList", "GetSlotInfo", "GetTokenInfo", "GetMechanismList"] as const),
   ...(["GetMechanismInfo", "InitToken", "InitToken2", "OpenSession", "CloseAllSessions", "WaitForSlotEvent"] as const),
 ]);
-
-/** A program that signs asks twice for each signature, and often for many. */
-const wakefulness = createWakefulness(AWAKE_MICROSECONDS);
 
 /** Work of one session, in its order. */
 interface Line {
@@ -163,7 +159,6 @@ export function serveClient(socket: Socket, open: (dialect: Dialect) => Applicat
     out = [];
     if (socket.destroyed) return;
     socket.write(all, () => all.fill(0));
-    wakefulness.touch();
     if (socket.writableLength > HIGH_WATER) socket.pause();
   }
 
