@@ -15,7 +15,7 @@ describe("the check of the house", () => {
       cpSync(join(root, part), join(copy, part), { recursive: true });
     }
   });
-  afterAll(() => rmSync(copy, { recursive: true }));
+  afterAll(() => rmSync(copy, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }));
 
   it("is content with the house as it is", () => {
     expect(check()).toMatchObject({ status: 0, stderr: "" });

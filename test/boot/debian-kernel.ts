@@ -56,7 +56,7 @@ function fetchKernel(unpacked: string): string | undefined {
   } catch (error) {
     return `Debian's kernel package cannot be had: ${error instanceof Error ? error.message : error}`;
   } finally {
-    rmSync(download, { recursive: true, force: true });
+    rmSync(download, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
   }
 }
 

@@ -76,7 +76,7 @@ if (!finished) {
   console.log(`the guest did not come to its end. ${complaints}`);
   console.log(readFileSync(consoleFile, "latin1").split("\n").slice(-40).join("\n"));
 }
-if (finished && failed === 0) rmSync(folder, { recursive: true });
+if (finished && failed === 0) rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
 else {
   rmSync(initrd);
   console.log(`what the kernel printed is in ${consoleFile}`);

@@ -30,7 +30,7 @@ describe("thornkey chip", () => {
 
   afterAll(async () => {
     await emulator.close();
-    rmSync(folder, { recursive: true });
+    rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
   });
 
   it("shows a blank chip for a person and for a script", () => {

@@ -31,7 +31,7 @@ let number = 0;
 afterAll(async () => {
   vault?.child.kill("SIGTERM");
   await vault?.ended;
-  rmSync(folder, { recursive: true, force: true });
+  rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
 });
 
 /** A host in files: nothing of this machine. */
@@ -174,7 +174,7 @@ describe("doctor finds", () => {
       "transport-key",
       "warn",
       /is not in roots/,
-      (state) => rmSync(join(state, "roots"), { recursive: true }),
+      (state) => rmSync(join(state, "roots"), { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }),
     ],
   ];
   it.each(harms)("%s", async (_, check, level, what, harm) => {

@@ -34,7 +34,7 @@ beforeAll(async () => {
 afterAll(async () => {
   both.child.kill("SIGTERM");
   await both.ended;
-  rmSync(folder, { recursive: true });
+  rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
 });
 
 withOpenssl("signs what OpenSSL verifies, small and large, resident and wrapped", { timeout: 120_000 }, () => {

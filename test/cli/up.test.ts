@@ -15,7 +15,7 @@ const started = new Set<Up>();
 afterAll(async () => {
   for (const one of started) one.child.kill("SIGTERM");
   await Promise.all([...started].map(({ ended }) => ended));
-  rmSync(folder, { recursive: true });
+  rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
 });
 
 it("says ready once, replaces a half that dies, and ends cleanly with SIGTERM", { timeout: 120_000 }, async () => {

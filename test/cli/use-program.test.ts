@@ -47,7 +47,7 @@ describe("thornkey use", () => {
   beforeEach(() => {
     to = mkdtempSync(join(tmpdir(), "thornkey-use-"));
   });
-  afterEach(() => rmSync(to, { recursive: true, force: true }));
+  afterEach(() => rmSync(to, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }));
 
   const use = (...args: string[]) =>
     run(process.execPath, [MAIN, "use", ...args, "--to", to], { env: { THORNKEY_RUN: device.run, HOME: "/home" } });

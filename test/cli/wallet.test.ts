@@ -29,7 +29,7 @@ beforeAll(async () => {
 afterAll(async () => {
   running.child.kill();
   await running.ended;
-  rmSync(folder, { recursive: true });
+  rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
 });
 
 describe("thornkey wallet", () => {

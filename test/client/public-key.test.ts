@@ -7,7 +7,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import { publicKeyAs } from "../../src/client/public-key.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "thornkey-public-"));
-afterAll(() => rmSync(folder, { recursive: true }));
+afterAll(() => rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }));
 
 const KEYS: [string, KeyObject][] = [
   ["p256", generateKeyPairSync("ec", { namedCurve: "P-256" }).publicKey],

@@ -25,7 +25,7 @@ describe.each(pages)("%s", (page) => {
       expect(status, `${basename(page)}: ${stderr}\n${stdout}`).toBe(0);
       for (const { printed, promised } of promisesOf(blocks, stdout)) expect(printed).toMatch(promised);
     } finally {
-      rmSync(folder, { recursive: true, force: true });
+      rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
     }
   });
 });

@@ -57,7 +57,7 @@ export async function openLab(identify: Identify = identifyAsMyself): Promise<La
     async close() {
       await gate.close();
       await vault.close();
-      rmSync(run, { recursive: true });
+      rmSync(run, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
     },
   };
 }

@@ -54,7 +54,7 @@ export async function openProcessLab(): Promise<ProcessLab> {
     async close() {
       for (const child of running) child.kill("SIGKILL");
       await vault.close();
-      rmSync(run, { recursive: true });
+      rmSync(run, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
     },
   };
 }

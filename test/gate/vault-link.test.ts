@@ -20,7 +20,7 @@ beforeEach(async () => {
 afterEach(async () => {
   await link.close();
   await vault.close();
-  rmSync(folder, { recursive: true });
+  rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
 });
 
 const never = () => new Promise(() => {});

@@ -69,7 +69,7 @@ describe("gate and vault", () => {
   afterAll(async () => {
     await thornkey?.close();
     for (const child of running) child.kill("SIGKILL");
-    rmSync(folder, { recursive: true });
+    rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
   });
 
   it("say who asks and how they are", async () => {

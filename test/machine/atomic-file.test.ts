@@ -26,7 +26,7 @@ beforeEach(() => {
   path = join(folder, "file");
 });
 
-afterEach(() => rmSync(folder, { recursive: true }));
+afterEach(() => rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }));
 
 const code = (code: string) => expect.objectContaining({ code });
 const read = (options?: { maximumBytes?: number }) => {
@@ -107,7 +107,7 @@ describe("a private file", () => {
     rmSync(path);
     mkdirSync(path, { mode: 0o700 });
     expect(() => read()).toThrow(code("MALFORMED"));
-    rmSync(path, { recursive: true });
+    rmSync(path, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
     symlinkSync(path, path);
     expect(() => read()).toThrow(code("NOT_PERMITTED"));
   });

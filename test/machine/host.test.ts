@@ -12,7 +12,7 @@ beforeEach(() => {
   host = mkdtempSync(join(tmpdir(), "thornkey-host-"));
 });
 
-afterEach(() => rmSync(host, { recursive: true }));
+afterEach(() => rmSync(host, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }));
 
 function put(path: string, content: string | Uint8Array): void {
   mkdirSync(dirname(join(host, path)), { recursive: true });
@@ -88,7 +88,7 @@ describe("a host", () => {
   it("is the same whether the device tree or /proc/cpuinfo tells of it", async () => {
     putRaspberryPi();
     const before = await read();
-    rmSync(join(host, "proc/device-tree"), { recursive: true });
+    rmSync(join(host, "proc/device-tree"), { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
     const cores = "processor\t: 0\nmodel name\t: none\n\n".repeat(200);
     put("proc/cpuinfo", `${cores}Revision\t: c04120\nSerial\t\t: 10000000a1b2c3d4\nModel\t\t: ${before.model}\n`);
     const { "firmware-id": _, bootloader: __, ...rest } = before;
@@ -279,7 +279,7 @@ describe("a broken host", () => {
       putRaspberryPi();
       const before = await read();
       mkdirSync(dirname(join(host, fact)), { recursive: true });
-      rmSync(join(host, fact), { recursive: true, force: true });
+      rmSync(join(host, fact), { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
       spoil[how]?.(join(host, fact));
       const after = await read();
       for (const [name, value] of Object.entries(after)) expect(value).toBe(before[name]);

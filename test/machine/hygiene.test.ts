@@ -176,6 +176,6 @@ describe("whether a process is hardened", () => {
     expect(isHardened(7, proc)).toBe(false);
     put("Uid:\t12345\t12345\t12345\t12345\nNoNewPrivs:\t1\n", limits.replaceAll("0 ", "unlimited "));
     expect(isHardened(7, proc)).toBe(false);
-    rmSync(proc, { recursive: true });
+    rmSync(proc, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
   });
 });

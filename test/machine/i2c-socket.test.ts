@@ -24,7 +24,7 @@ afterEach(async () => {
   bus?.close();
   await stop?.();
   bus = stop = undefined;
-  rmSync(directory, { recursive: true });
+  rmSync(directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
 });
 
 async function open(manner: Manner, timeoutMilliseconds?: number): Promise<I2cBus> {

@@ -21,7 +21,7 @@ beforeEach(() => {
 
 afterEach(() => {
   for (const child of children) child.kill("SIGKILL");
-  rmSync(folder, { recursive: true });
+  rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
 });
 
 async function another(): Promise<{ child: ChildProcess; said: string }> {
@@ -74,7 +74,7 @@ describe("a lock", () => {
     expect(() => takeLock(join(folder, "nowhere/lock"), "the state")).toThrow(refused);
     mkdirSync(path);
     expect(() => takeLock(path, "the state")).toThrow(refused);
-    rmSync(path, { recursive: true });
+    rmSync(path, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
     symlinkSync("/dev/null", path);
     expect(() => takeLock(path, "the state")).toThrow(refused);
   });

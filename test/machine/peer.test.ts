@@ -42,7 +42,7 @@ beforeEach(() => {
 afterEach(async () => {
   for (const child of children) child.kill("SIGKILL");
   server.close();
-  rmSync(folder, { recursive: true });
+  rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
   vi.restoreAllMocks();
 });
 

@@ -17,7 +17,7 @@ beforeEach(() => {
   write("package-lock.json", lock("1"));
 });
 
-afterEach(() => rmSync(root, { recursive: true }));
+afterEach(() => rmSync(root, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }));
 
 const lock = (version: string) => JSON.stringify({ packages: { "": {}, "node_modules/a": { version } } });
 const link = (to: string) => `mkdir -p node_modules/.bin && ln -sf ${to} node_modules/.bin/node`;

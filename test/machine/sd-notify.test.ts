@@ -28,7 +28,7 @@ afterEach(() => {
   listener = undefined;
 });
 
-afterAll(() => rmSync(folder, { recursive: true }));
+afterAll(() => rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }));
 
 async function listen(name: string): Promise<() => Promise<string>> {
   const child = spawn("python3", ["-c", LISTENER, name], { stdio: ["ignore", "pipe", "inherit"] });

@@ -50,7 +50,7 @@ const queue = MUTANTS.filter(({ name }) => wanted.length === 0 || wanted.include
 
 const copies = await Promise.all(Array.from({ length: AT_ONCE }, copyOfProject));
 process.on("exit", () => {
-  for (const copy of copies) rmSync(copy, { recursive: true, force: true });
+  for (const copy of copies) rmSync(copy, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
 });
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => process.exit(1));
 

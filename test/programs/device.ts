@@ -52,7 +52,7 @@ export async function openDevice(): Promise<Device> {
       await gate.end();
       await vault.end();
       for (const child of running) await stop(child);
-      rmSync(folder, { recursive: true, force: true });
+      rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
     },
   };
 }

@@ -43,11 +43,11 @@ export async function provisionedChip(timing: "none" | "typical" | "maximum"): P
       publicKey,
       async stop() {
         await stop();
-        rmSync(directory, { recursive: true });
+        rmSync(directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
       },
     };
   } catch (error) {
-    rmSync(directory, { recursive: true });
+    rmSync(directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
     throw error;
   }
 }

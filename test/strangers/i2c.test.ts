@@ -278,7 +278,7 @@ describe.skipIf(!i2cTools.there)("i2c-tools", () => {
       expect(run("i2cget")).toBe("0x01");
     } finally {
       await stop();
-      rmSync(directory, { recursive: true });
+      rmSync(directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
     }
   });
 

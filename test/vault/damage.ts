@@ -68,7 +68,7 @@ export async function campaign(runs: number, seed: number): Promise<Damages> {
       } catch (cause) {
         throw new Error(`run ${run} of seed ${seed}, page ${(run % pages) + 1}, ${flips} flips`, { cause });
       }
-      rmSync(place.folder, { recursive: true });
+      rmSync(place.folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
     }
     return figures;
   } finally {

@@ -10,7 +10,7 @@ const mounted: string[] = [];
 afterAll(async () => {
   await lab.close().catch(() => {});
   for (const path of mounted) execFileSync("umount", ["-l", path]);
-  rmSync(lab.folder, { recursive: true, force: true });
+  rmSync(lab.folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
 });
 
 /** @returns whether a small file system of its own could be had for the state */

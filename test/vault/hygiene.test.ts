@@ -63,7 +63,7 @@ beforeAll(async () => {
 });
 afterAll(() => {
   for (const child of running.values()) child.kill("SIGKILL");
-  rmSync(folder, { recursive: true, force: true });
+  rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
 });
 
 describe.skipIf(user === undefined).each(HALVES)("the %s", (half) => {

@@ -39,7 +39,7 @@ export function openRepairLab(): RepairLab {
       cpSync(from.folder, join(folder, name), { recursive: true });
       return { folder: join(folder, name), paper: copyPaper(from.paper), host };
     },
-    close: () => rmSync(folder, { recursive: true, force: true }),
+    close: () => rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }),
   };
 }
 

@@ -10,7 +10,7 @@ import { openDatabase } from "../../src/vault/store/database.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "thornkey-pages-"));
 let number = 0;
-afterAll(() => rmSync(folder, { recursive: true }));
+afterAll(() => rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }));
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
 const words = (row: Row) =>

@@ -219,7 +219,7 @@ describe("the header", () => {
       const report = await repair(damaged);
       expect(report.problems, `bit ${bit}`).not.toEqual([]);
       await (await open(damaged)).close();
-      rmSync(damaged.folder, { recursive: true });
+      rmSync(damaged.folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
     }
   });
 

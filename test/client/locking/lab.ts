@@ -23,7 +23,7 @@ export type Vault = Awaited<ReturnType<typeof makeVault>>;
 /** A folder that is gone after the tests of the file. */
 export function makeFolder() {
   const folder = mkdtempSync(join(tmpdir(), "thornkey-locking-"));
-  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+  afterAll(() => rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }));
   return {
     path: (name: string) => join(folder, name),
     write: (name: string, bytes: Uint8Array | string) => {
@@ -34,7 +34,8 @@ export function makeFolder() {
     /** Everything in it, hidden files too. */
     names: () => readdirSync(folder).sort(),
     clear: () => {
-      for (const name of readdirSync(folder)) rmSync(join(folder, name), { recursive: true });
+      for (const name of readdirSync(folder))
+        rmSync(join(folder, name), { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
     },
   };
 }

@@ -11,7 +11,7 @@ export const MAIN = fileURLToPath(new URL("../../../src/emulators/atecc508a/main
 
 export function temporaryDirectory(): { path: string; remove(): void } {
   const path = mkdtempSync(join(tmpdir(), "atecc-"));
-  return { path, remove: () => rmSync(path, { recursive: true, force: true }) };
+  return { path, remove: () => rmSync(path, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }) };
 }
 
 /** The emulator as its users start it. @returns when it said `ready` */

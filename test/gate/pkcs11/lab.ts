@@ -112,7 +112,7 @@ export async function openTokenLab(): Promise<TokenLab> {
     async close() {
       await thornkey.close();
       for (const child of running) child.kill("SIGKILL");
-      rmSync(folder, { recursive: true });
+      rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
     },
   };
   return lab;

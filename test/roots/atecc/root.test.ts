@@ -33,7 +33,7 @@ describe.each(["508a", "608a"] as const)("a %s with the profile thornkey-1, as a
   afterAll(async () => {
     await root.close();
     await emulator.close();
-    rmSync(folder, { recursive: true });
+    rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
   });
 
   it("says what it is and what it can do", async () => {
@@ -238,7 +238,7 @@ describe("a root whose chip goes away", () => {
     expect(await root.random(32)).toHaveLength(32);
     await root.close();
     await emulator.close();
-    rmSync(folder, { recursive: true });
+    rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
   });
 
   it("says so, and works again by itself when the chip is back", async () => {
@@ -265,7 +265,7 @@ describe("a root whose chip goes away", () => {
     expect(verify("sha256", message, ecdsa(point), signature)).toBe(true);
     await root.close();
     await Promise.all([emulator.close(), relay.close()]);
-    rmSync(folder, { recursive: true });
+    rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
   });
 });
 

@@ -20,7 +20,7 @@ beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "thornkey-test-"));
   path = join(folder, "transport.key");
 });
-afterEach(() => rmSync(folder, { recursive: true }));
+afterEach(() => rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }));
 
 const bytesOf = async (file: string, mayMake = true) => {
   using secret = await readOrMakeTransportKey(file, { mayMake });

@@ -19,7 +19,7 @@ describe.skipIf(spawnSync("openssl", ["version"]).error !== undefined)("the open
   beforeAll(() => {
     directory = mkdtempSync(join(tmpdir(), "thornkey-openssl-"));
   });
-  afterAll(() => rmSync(directory, { recursive: true }));
+  afterAll(() => rmSync(directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }));
 
   const path = (name: string) => join(directory, name);
   const put = (name: string, bytes: Uint8Array) => {

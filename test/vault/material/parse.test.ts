@@ -219,7 +219,7 @@ describe.skipIf(spawnSync("ssh-keygen", ["-?"]).error !== undefined)("a key that
   beforeAll(() => {
     directory = mkdtempSync(join(tmpdir(), "thornkey-ssh-"));
   });
-  afterAll(() => rmSync(directory, { recursive: true }));
+  afterAll(() => rmSync(directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }));
 
   const make = (name: string, ...options: string[]) => {
     const file = join(directory, name);
