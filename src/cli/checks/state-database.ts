@@ -1,9 +1,15 @@
 /** Integrity of the state's database, while no vault has it open. */
+
 import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { DatabaseSync } from "node:sqlite";
 import { fail, ok, type Patient, type Said, warn } from "./finding.ts";
+
+/** Not imported: an old Node does not have it, and the rest of the command line runs there. */
+function sqlite(): typeof import("node:sqlite") {
+  return createRequire(import.meta.url)("node:sqlite");
+}
 
 const REPAIR = "run 'thornkey repair': it says what is lost and restores the rest";
 
@@ -22,7 +28,7 @@ export function lookIntoDatabase({ state, holder }: Patient): Said | undefined {
     const copy = join(folder, "copy.db");
     copyFileSync(path, copy);
     if (existsSync(`${path}-wal`)) copyFileSync(`${path}-wal`, `${copy}-wal`);
-    const database = new DatabaseSync(copy);
+    const database = new (sqlite().DatabaseSync)(copy);
     try {
       const said = database
         .prepare("pragma quick_check(3)")
