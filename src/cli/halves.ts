@@ -7,11 +7,13 @@ export type HalfName = "vault" | "gate";
 
 /**
  * Without limits V8 lets a heap grow with the memory of the machine: the vault under load had 253 MB resident, and 110 MB
- * with a small young generation, at the same rate. The vault's limit leaves room to seal 100,000 records anew.
+ * with a small young generation, at the same rate. The vault's limit leaves room to seal 100,000 records anew. A heap so
+ * small is collected faster by the thread that filled it than with others, which have to be woken: a signature through
+ * PKCS#11 takes about a tenth less of the processors.
  */
 const FLAGS: { readonly [Name in HalfName]: readonly string[] } = {
-  vault: ["--max-old-space-size=256", "--max-semi-space-size=2"],
-  gate: ["--max-old-space-size=64", "--max-semi-space-size=2"],
+  vault: ["--max-old-space-size=256", "--max-semi-space-size=2", "--single-threaded-gc"],
+  gate: ["--max-old-space-size=64", "--max-semi-space-size=2", "--single-threaded-gc"],
 };
 
 /** A repair holds all records at once, and does not stay. */

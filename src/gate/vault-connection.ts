@@ -1,5 +1,6 @@
 /** A connection to the vault that is made again for ever. */
 import { connect, type Socket } from "node:net";
+import { writeNow } from "../machine/socket-write.ts";
 import { createFrameReader, decodeToGate, PROTOCOL_VERSION, type ToGate } from "../operations/protocol.ts";
 
 export interface VaultConnection {
@@ -7,7 +8,7 @@ export interface VaultConnection {
   readonly up: boolean;
   /** Bytes that the vault has not taken yet. */
   readonly unread: number;
-  /** Sends frames in one piece, from a copy that is zeroed when it has gone. Nothing happens when the vault is away. */
+  /** Sends frames in one piece; what has to wait is a copy that is zeroed when it has gone. Nothing happens when the vault is away. */
   write(frames: readonly Uint8Array[]): void;
   close(): Promise<void>;
 }
@@ -26,6 +27,8 @@ export interface ConnectionListener {
 const BACKOFF = { first: 5, most: 250 } as const;
 /** How long a vault may take to say hello, in milliseconds. */
 const HELLO_MILLISECONDS = 5000;
+/** Bytes taken from the vault at a time. */
+const READ_BYTES = 64 << 10;
 
 /** @param path the vault's socket */
 export function createVaultConnection(path: string, listener: ConnectionListener): VaultConnection {
@@ -34,20 +37,26 @@ export function createVaultConnection(path: string, listener: ConnectionListener
   let closed = false;
   let backoff: number = BACKOFF.first;
   let retry: NodeJS.Timeout | undefined;
+  /** What arrives is read into the same place, and zeroed. */
+  const buffer = new Uint8Array(new ArrayBuffer(READ_BYTES));
 
   function reach(): void {
-    const attempt = connect(path);
-    socket = attempt;
     const reader = createFrameReader();
+    const attempt = connect({ path, onread: { buffer, callback: arrived } });
+    socket = attempt;
     attempt.setTimeout(HELLO_MILLISECONDS, () => attempt.destroy());
-    attempt.on("data", (chunk) => {
+
+    function arrived(length: number): boolean {
+      const chunk = buffer.subarray(0, length);
       try {
         reader.push(chunk, (frame) => take(decodeToGate(frame), attempt));
       } catch {
         attempt.destroy(); // nobody can tell where the next frame begins
       }
       chunk.fill(0); // there may be secrets in it
-    });
+      return true;
+    }
+
     attempt.on("drain", () => listener.drained());
     attempt.on("error", () => {}); // "close" follows
     attempt.on("close", () => {
@@ -86,8 +95,10 @@ export function createVaultConnection(path: string, listener: ConnectionListener
     },
     write(frames) {
       if (!up || frames.length === 0) return;
-      const batch = Buffer.concat(frames);
-      socket?.write(batch, () => batch.fill(0));
+      const [first] = frames;
+      const batch = frames.length === 1 && first !== undefined ? first : Buffer.concat(frames);
+      if (socket !== undefined) writeNow(socket, batch);
+      if (batch !== first) batch.fill(0);
     },
     async close() {
       closed = true;

@@ -11,6 +11,7 @@ import { closeSync } from "node:fs";
 import { connect, createServer, type Socket } from "node:net";
 import { ThornkeyError } from "../errors.ts";
 import { libc } from "./libc.ts";
+import { descriptorOf } from "./socket-write.ts";
 
 export { describeProgram, type Program } from "./peer-program.ts";
 
@@ -50,9 +51,8 @@ const USUAL_GROUPS = 64;
  * @throws ThornkeyError `NOT_PERMITTED` when it cannot be told who is there
  */
 export function peerOf(socket: Socket): Peer {
-  // Undocumented, and the same in every Node for ten years; without it nobody is let in.
-  const fd = (socket as unknown as { _handle?: { fd?: unknown } })._handle?.fd;
-  if (typeof fd !== "number" || fd < 0) throw unknown("the connection has no descriptor");
+  const fd = descriptorOf(socket);
+  if (fd === undefined) throw unknown("the connection has no descriptor");
   const credentials = socketOption(fd, SO_PEERCRED, 12);
   if (credentials?.length !== 12) throw unknown("the kernel does not tell of this kind of connection");
   const view = new DataView(credentials.buffer);

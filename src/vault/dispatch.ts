@@ -57,6 +57,7 @@ export function dispatch(vault: OpenVault, request: Omit<Request, "operation">, 
     get signal() {
       return request.signal;
     },
+    othersWait: request.othersWait,
     subscribe: request.subscribe,
     onGone: request.onGone,
     requestKey: requestKey && scopedKey(requestKey, request.caller.facts.uid),

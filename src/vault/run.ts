@@ -141,6 +141,7 @@ function handle(vault: OpenVault, incoming: Incoming): unknown {
         get signal() {
           return incoming.signal;
         },
+        othersWait: incoming.othersWait,
         subscribe: (after) => subscribe(vault, incoming, after),
         onGone: incoming.onGone,
       },

@@ -6,6 +6,7 @@ import { chmodSync, lstatSync, rmSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { ThornkeyError } from "../errors.ts";
 import { peerOf } from "../machine/peer.ts";
+import { writeNow } from "../machine/socket-write.ts";
 import {
   createFrameReader,
   decodeToVault,
@@ -26,6 +27,8 @@ export interface Incoming {
   readonly args: unknown;
   readonly requestKey: Uint8Array | undefined;
   readonly signal: AbortSignal;
+  /** Whether other requests wait. */
+  readonly othersWait: boolean;
   /** Sends an event to the caller. */
   send(event: VaultEvent): void;
   /** Is called when the caller is gone. */
@@ -63,29 +66,30 @@ export async function serveVault(options: ServeOptions): Promise<Serving> {
   const queue = createFairQueue<() => void>(WAITING_OF_ONE_USER);
   const connections = new Set<Socket>();
   let scheduled = false;
+  let working = false;
 
   /** Takes turns between users for a while, then lets the socket speak. */
   function work(): void {
     scheduled = false;
+    working = true;
     const end = performance.now() + TURN;
     for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
       next();
       if (performance.now() >= end) break;
     }
-    flushAll();
+    for (const flush of flushes) flush();
+    working = false;
     if (queue.size > 0) schedule();
   }
 
+  /** Everything that becomes ready in one turn leaves in one write. */
   function schedule(): void {
-    if (scheduled) return;
+    if (scheduled || working) return;
     scheduled = true;
     setImmediate(work);
   }
 
   const flushes = new Set<() => void>();
-  function flushAll(): void {
-    for (const flush of flushes) flush();
-  }
 
   const server: Server = createServer((socket) => {
     let peer: ReturnType<typeof peerOf>;
@@ -102,9 +106,13 @@ export async function serveVault(options: ServeOptions): Promise<Serving> {
       return;
     }
     connections.add(socket);
-    const connection = createConnection(socket, options, (principal, body) => {
-      queue.push(principal, body);
-      schedule();
+    const connection = createConnection(socket, options, {
+      enqueue(principal, body) {
+        queue.push(principal, body);
+        schedule();
+      },
+      flushSoon: schedule,
+      othersWait: () => queue.size > 0,
     });
     flushes.add(connection.flush);
     socket.on("data", connection.take);
@@ -144,11 +152,15 @@ interface OpenCaller extends Caller {
   readonly goneListeners: Set<() => void>;
 }
 
-function createConnection(
-  socket: Socket,
-  { device, handle }: ServeOptions,
-  enqueue: (principal: number, body: () => void) => void,
-) {
+/** What a connection knows of the vault's one thread. */
+interface Turns {
+  enqueue(principal: number, body: () => void): void;
+  /** Has `flush` called at the end of this turn. */
+  flushSoon(): void;
+  othersWait(): boolean;
+}
+
+function createConnection(socket: Socket, { device, handle }: ServeOptions, { enqueue, flushSoon, othersWait }: Turns) {
   const reader = createFrameReader();
   const callers = new Map<number, OpenCaller>();
   /** Requests under way; the controller is made when somebody wants its signal. */
@@ -158,17 +170,16 @@ function createConnection(
 
   function send(message: ToGate): void {
     if (closed) return;
-    if (outgoing.length === 0) queueMicrotask(() => setImmediate(flush));
     outgoing.push(encoded(message));
+    flushSoon();
   }
 
-  /** Everything that became ready in one turn leaves in one write. */
   function flush(): void {
     if (closed || outgoing.length === 0) return;
     const [first] = outgoing;
     const all = outgoing.length === 1 && first !== undefined ? first : Buffer.concat(outgoing);
     outgoing = [];
-    socket.write(all);
+    writeNow(socket, all);
     if (socket.writableLength > UNREAD) {
       socket.pause();
       socket.once("drain", () => socket.resume());
@@ -226,6 +237,9 @@ function createConnection(
           entry.controller ??= new AbortController();
           if (entry.aborted) entry.controller.abort();
           return entry.controller.signal;
+        },
+        get othersWait() {
+          return othersWait();
         },
         send: (event) => send({ kind: "event", caller: number, event }),
         onGone: (body) => void caller.goneListeners.add(body),

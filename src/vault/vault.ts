@@ -85,6 +85,8 @@ export interface Request {
   readonly caller: Caller;
   readonly signal: AbortSignal;
   readonly requestKey: Uint8Array | undefined;
+  /** Whether other requests wait for the vault's own thread. */
+  readonly othersWait: boolean;
   /** Sends events to the caller from now on, first those after an entry of the journal. */
   subscribe(after: number | undefined): Promise<number>;
   /** Has something done when the caller's connection is gone. */

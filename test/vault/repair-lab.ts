@@ -68,6 +68,7 @@ export async function ask<Name extends OperationName>(
     requestKey: undefined,
     signal: new AbortController().signal,
     subscribe: async () => 0,
+    othersWait: false,
     onGone: () => {},
   };
   return (await dispatch(vault, request, operation, args)) as ReplyOf<Name>;

@@ -5,6 +5,7 @@
  */
 import type { Socket } from "node:net";
 import { concat } from "../../bytes/bytes.ts";
+import { writeNow } from "../../machine/socket-write.ts";
 import { handlers } from "./all-calls.ts";
 import type { Application } from "./application.ts";
 import type { CallName } from "./calls.ts";
@@ -158,7 +159,8 @@ export function serveClient(socket: Socket, open: (dialect: Dialect) => Applicat
     if (out.length > 1) for (const part of out) part.fill(0);
     out = [];
     if (socket.destroyed) return;
-    socket.write(all, () => all.fill(0));
+    writeNow(socket, all);
+    all.fill(0);
     if (socket.writableLength > HIGH_WATER) socket.pause();
   }
 

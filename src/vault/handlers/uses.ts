@@ -12,7 +12,7 @@ import {
 import type { FixedPolicy } from "../../operations/policy.ts";
 import type { OperationName } from "../../operations/table.ts";
 import { spkiPoint } from "../digest.ts";
-import { digestOf, signsInBackground } from "../material/engine.ts";
+import { digestOf, signsElsewhere } from "../material/engine.ts";
 import type { EncryptSpec, SignSpec } from "../material/material.ts";
 import { checkSignSpec } from "../material/settings.ts";
 import { verifySignature } from "../material/verify.ts";
@@ -160,13 +160,13 @@ function signed(
   spec: SignSpec,
 ): { signature: Uint8Array } | Promise<{ signature: Uint8Array }> {
   const { handle } = key;
-  if (handle === undefined && key.type !== "storage" && signsInBackground(key.type)) {
+  if (handle === undefined && key.type !== "storage" && signsElsewhere(key.type, request.othersWait)) {
     return vault.background
       .run(request.caller.facts.uid, async () => {
         mustBeOperational(vault);
         // Deleted while this waited, it signs no more.
         if (vault.keyring.byId(key.id) === undefined) throw noSuchKey(key.label);
-        return vault.keyring.load(key, ingredient).sign(spec, data);
+        return vault.keyring.load(key, ingredient).sign(spec, data, true);
       })
       .then((signature) => ({ signature }));
   }

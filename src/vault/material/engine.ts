@@ -22,7 +22,8 @@ import { cipherSetting, DEFAULT_OAEP_DIGEST, notSupported, signSetting } from ".
 
 /** Specifications are checked before. What OpenSSL refuses throws its own errors. */
 export interface Engine {
-  sign(spec: SignSpec, data: Uint8Array): Uint8Array | Promise<Uint8Array>;
+  /** @param elsewhere in another thread, where that can be */
+  sign(spec: SignSpec, data: Uint8Array, elsewhere: boolean): Uint8Array | Promise<Uint8Array>;
   /** The results of these two are zeroed by the caller. */
   agree(peerSpki: Uint8Array): Uint8Array;
   decrypt(spec: EncryptSpec, ciphertext: Uint8Array): Uint8Array;
@@ -32,13 +33,16 @@ export interface Engine {
 
 export type OpenEngine = (type: KeyType, pkcs8: Uint8Array) => Engine | undefined;
 
-/** From here on a signature takes longer than the way to another thread. */
-const BACKGROUND_BITS = 3072;
+/**
+ * From so many bits on a signature takes so long that nobody should wait for it here; and from so many on it is worth
+ * the way to another thread, which costs about 70 µs, when somebody waits.
+ */
+const ELSEWHERE_BITS = { always: 3072, whenOthersWait: 2048 } as const;
 
-/** Whether a signature with a key of this type is made in another thread, where that can be. */
-export function signsInBackground(type: KeyType): boolean {
+/** Whether a signature with a key of this type is better made in another thread. */
+export function signsElsewhere(type: KeyType, othersWait: boolean): boolean {
   const { family, bits } = factsOf(type);
-  return family === "rsa" && bits >= BACKGROUND_BITS;
+  return family === "rsa" && bits >= (othersWait ? ELSEWHERE_BITS.whenOthersWait : ELSEWHERE_BITS.always);
 }
 
 /** @returns undefined where OpenSSL's functions are not to be had, or do not read the key */
@@ -64,10 +68,10 @@ const SIGN_NATIVELY: { readonly [Family in KeyFamily]: (type: KeyType, key: Nati
     const size = sizeOf(type);
     return (spec, data) => ecdsaSignatureFromDer(key.signDigest(signSetting(spec), digestOf(spec, data)), size);
   },
-  rsa: (type, key) =>
-    signsInBackground(type)
-      ? (spec, data) => key.signDigestInBackground(signSetting(spec), digestOf(spec, data))
-      : (spec, data) => key.signDigest(signSetting(spec), digestOf(spec, data)).slice(),
+  rsa: (_, key) => (spec, data, elsewhere) =>
+    elsewhere
+      ? key.signDigestInBackground(signSetting(spec), digestOf(spec, data))
+      : key.signDigest(signSetting(spec), digestOf(spec, data)).slice(),
   edwards: (_, key) => (_, message) => key.signMessage(message),
   montgomery: signsNothing,
   symmetric: signsNothing,

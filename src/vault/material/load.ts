@@ -49,10 +49,10 @@ function loadAsymmetric(type: KeyType, secret: Secret, open: OpenEngine): Loaded
 
   return {
     ...refusing(type),
-    sign(spec, data) {
+    sign(spec, data, elsewhere = false) {
       const using = opened();
       checkSignSpec(type, spec, data);
-      return attempt("FAILED", "OpenSSL did not sign", () => using.sign(spec, data));
+      return attempt("FAILED", "OpenSSL did not sign", () => using.sign(spec, data, elsewhere));
     },
     ...(canDo(type, "ecdh") && {
       agree: (peer) => new Secret(agreed(peer)),

@@ -56,10 +56,10 @@ export interface DeriveSpec {
 export interface LoadedKey {
   readonly type: KeyType;
   /**
-   * @returns r then s for ECDSA (RFC 6979 is not used: k is random); a promise for RSA of 3072 bits and more, which is
-   *   done in another thread
+   * @param elsewhere in another thread; only RSA is, and then a promise comes back
+   * @returns r then s for ECDSA (RFC 6979 is not used: k is random)
    */
-  sign(spec: SignSpec, data: Uint8Array): Uint8Array | Promise<Uint8Array>;
+  sign(spec: SignSpec, data: Uint8Array, elsewhere?: boolean): Uint8Array | Promise<Uint8Array>;
   /** ECDH or X25519. @param peerSpki its point is checked. @returns the X coordinate, or 32 bytes that are not all zero */
   agree(peerSpki: Uint8Array): Secret;
   /**
