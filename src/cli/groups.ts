@@ -16,6 +16,7 @@ export const GROUPS: readonly (readonly [names: readonly string[], load: () => P
   [["csr"], async () => [(await import("./csr.ts")).csrCommand()]],
   [["cert"], async () => [(await import("./cert.ts")).certCommand()]],
   [["token"], async () => [(await import("./token.ts")).tokenCommand()]],
+  [["aws"], async () => [(await import("./aws.ts")).awsCommand()]],
   [["wallet"], async () => [(await import("./wallet.ts")).walletCommand()]],
   [["bind"], async () => [(await import("./bind.ts")).bindCommand()]],
   [["journal"], async () => [(await import("./journal.ts")).journalCommand()]],

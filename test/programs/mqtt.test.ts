@@ -1,7 +1,8 @@
 /** mosquitto and MQTT.js with keys of the vault: the broker's own key, and those of clients it demands certificates of. */
-import { writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { LIBRARIES } from "../../src/cli/programs/setting.ts";
 import { answersAt, type Device, freePort, isThere, openDevice, type Served } from "./device.ts";
 import { certify, KEYS, kindsOf } from "./keys.ts";
 import { noteResult, versionOf } from "./results.ts";
@@ -9,6 +10,8 @@ import { openWorld, type World, worldIsPossible } from "./world.ts";
 
 const missing = ["mosquitto", "/usr/share/doc/libengine-pkcs11-openssl"].filter((name) => !isThere(name));
 const possible = worldIsPossible();
+/** It has native code for these. */
+const SDK_IS_THERE = ["x64", "arm64"].includes(process.arch);
 const PACKAGE = join(import.meta.dirname, "../../package.json");
 
 describe.skipIf(missing.length > 0 || !possible)(`MQTT (${missing.join(", ") || "all there"})`, () => {
@@ -103,4 +106,52 @@ describe.skipIf(missing.length > 0 || !possible)(`MQTT (${missing.join(", ") || 
       });
     },
   );
+
+  describe.skipIf(!SDK_IS_THERE)("AWS IoT Device SDK v2", () => {
+    const sdk = (...args: string[]) =>
+      world.run(process.execPath, [join(import.meta.dirname, "aws-sdk.mjs"), ...args], { timeout: 60_000 });
+
+    it.each(KEYS)("shows a client certificate with %s (%s, %s) in MQTT 3.1.1, with and without a PIN", async (name) => {
+      for (const pin of ["1234", null]) {
+        const { status, out, err } = await sdk(
+          "3",
+          JSON.stringify({
+            ...{
+              module: join(LIBRARIES[process.arch] ?? "", "p11-kit-proxy.so"),
+              pin,
+              label: name,
+              cert: device.path(`${name}.pem`),
+            },
+            ...{ ca: device.path("ca.pem"), host: "localhost", port: ports.get(name) },
+          }),
+        );
+        expect(status, err + broker.said()).toBe(0);
+        expect(out).toBe("received message by 3.1.1\n");
+      }
+    });
+
+    it.each(KEYS)("shows a client certificate with %s (%s, %s) in MQTT 5, as it was configured", async (name) => {
+      const { files } = await world.use(
+        ...(["aws-iot", name, "--cert", device.path(`${name}.pem`), "--authority", device.path("ca.pem")] as const),
+        ...["--connect", `localhost:${ports.get(name)}`],
+      );
+      // The program of a user has the SDK beside it; here it is the checkout's.
+      const written = files.find(({ path }) => path.endsWith("builder.mjs"))?.text ?? "";
+      const builder = join(import.meta.dirname, `.results/builder-${name}-${process.pid}.mjs`);
+      mkdirSync(dirname(builder), { recursive: true });
+      writeFileSync(builder, written);
+      try {
+        const { status, out, err } = await sdk("5", builder);
+        expect(status, err + broker.said()).toBe(0);
+        expect(out).toBe("received message by 5\n");
+      } finally {
+        rmSync(builder);
+      }
+      const { default: manifest } = await import("aws-iot-device-sdk-v2/package.json", { with: { type: "json" } });
+      noteResult({
+        ...{ program: "AWS IoT Device SDK v2", version: manifest.version, keys: kindsOf(name) },
+        seen: "client certificate by its own TLS (1.2), MQTT 3.1.1 and 5; with a PIN and without",
+      });
+    });
+  });
 });

@@ -23,7 +23,7 @@ export interface SettingOptions {
 }
 
 /** Of the architectures Debian has, by Node's name. */
-const LIBRARIES: { readonly [architecture: string]: string } = {
+export const LIBRARIES: { readonly [architecture: string]: string } = {
   x64: "/usr/lib/x86_64-linux-gnu",
   arm64: "/usr/lib/aarch64-linux-gnu",
   arm: "/usr/lib/arm-linux-gnueabihf",
@@ -88,7 +88,7 @@ function isRoot(): boolean {
 }
 
 /** CKA_ID as the token has it: the key identifier of RFC 5280, 4.2.1.2, method 1. */
-function tokenIdOf(spki: Uint8Array): string {
+export function tokenIdOf(spki: Uint8Array): string {
   const [, bits] = elementsOf(readElement(new Reader(spki)).body);
   return createHash("sha1")
     .update(bits?.body.subarray(1) ?? new Uint8Array(0))
