@@ -3,10 +3,12 @@
  * fleet provisioning. No AWS is asked.
  */
 import { X509Certificate } from "node:crypto";
-import { readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:net";
+import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { MAIN } from "../cli/lab.ts";
+import { blocksOf, promisesOf, root, scriptOf, writeCommands } from "../docs/page.ts";
 import { openResponder, openssl, type Responder } from "./aws-responder.ts";
 import { answersAt, type Device, freePort, isThere, openDevice, run, type Served, serve } from "./device.ts";
 import { noteResult, versionOf } from "./results.ts";
@@ -144,6 +146,21 @@ describe.skipIf(missing.length > 0)(`thornkey aws (${missing.join(", ") || "all 
   });
 
   const keyKind = (key: string) => KEYS.filter(([name]) => name === key).map(([, type, way]) => `${type} ${way}`)[0];
+
+  it("docs/aws.md does what it prints, as printed", async () => {
+    const blocks = blocksOf(readFileSync(join(root, "docs/aws.md"), "utf8"));
+    writeCommands(device.folder);
+    for (const kind of ["pem", "key"]) copyFileSync(device.path(`claimant.${kind}`), device.path(`claim.${kind}`));
+    const { status, out, err } = await run("bash", ["-c", scriptOf(device.folder, blocks)], {
+      cwd: device.folder,
+      env: {
+        ...{ PATH: `${device.folder}:${process.env.PATH}`, THORNKEY_RUN: device.run },
+        ...{ ENDPOINT: `localhost:${ports.any}`, NODE_EXTRA_CA_CERTS: device.path("ca.pem") },
+      },
+    });
+    expect(status, err + out).toBe(0);
+    for (const { printed, promised } of promisesOf(blocks, out)) expect(printed).toMatch(promised);
+  });
 
   it("speaks TLS 1.3 where nothing else is spoken", async () => {
     const where = ["--endpoint", `localhost:${ports.newest}`];
