@@ -1,7 +1,9 @@
 /** OpenSSH of Debian with keys of the vault: the agent, host keys, certificates, restrictions. */
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { userInfo } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { LIBRARIES } from "../../src/cli/programs/setting.ts";
 import { publicKeyAs } from "../../src/client/index.ts";
 import { answersAt, type Device, freePort, isThere, openDevice, run, type Served, serve } from "./device.ts";
 import { noteResult, versionOf } from "./results.ts";
@@ -9,6 +11,7 @@ import { noteResult, versionOf } from "./results.ts";
 const PROGRAMS = ["ssh", "ssh-add", "ssh-keygen", "sshd"];
 const SEEN = "logins, the server's host key (resident), signatures of ssh-keygen -Y, through the ssh-agent";
 const missing = PROGRAMS.filter((program) => !isThere(program));
+const MODULE = join(LIBRARIES[process.arch] ?? "/usr/lib", "pkcs11/p11-kit-client.so");
 const root = process.getuid?.() === 0;
 const user = userInfo().username;
 
@@ -25,6 +28,9 @@ describe.skipIf(missing.length > 0)(`OpenSSH (${missing.join(", ") || "all there
     ["rsa", "rsa2048", "wrapped"],
     ["edwards", "ed25519", "wrapped"],
   ] as const;
+
+  const kindOf = (name: string) =>
+    keys.filter(([own]) => own === name).map(([, type, protection]) => `${type} ${protection}`);
 
   beforeAll(async () => {
     device = await openDevice();
@@ -194,8 +200,56 @@ describe.skipIf(missing.length > 0)(`OpenSSH (${missing.join(", ") || "all there
       expect(status, err + sshd.said()).toBe(0);
       expect(out).toBe("inside\n");
       const said = ["-c", "ssh -V"];
-      const kinds = keys.filter(([own]) => own === name).map(([, type, protection]) => `${type} ${protection}`);
-      noteResult({ ...{ program: "OpenSSH", version: versionOf("sh", ...said), keys: kinds }, seen: SEEN });
+      noteResult({ ...{ program: "OpenSSH", version: versionOf("sh", ...said), keys: kindOf(name) }, seen: SEEN });
+    });
+
+    describe.skipIf(!isThere(MODULE))("by the PKCS#11 module", () => {
+      const token = () => ({ P11_KIT_SERVER_ADDRESS: `unix:path=${device.run}/pkcs11.sock` });
+
+      it.each(["wrapped", "silicon", "rsa"])("ssh -I signs in with %s", async (name) => {
+        const words = [
+          ...["StrictHostKeyChecking yes", `UserKnownHostsFile ${device.path("known")}`, "BatchMode yes"],
+          ...["IdentityAgent none", "IdentitiesOnly yes", `IdentityFile ${device.path(`${name}.pub`)}`],
+        ];
+        const { status, out, err } = await run(
+          "ssh",
+          ["-I", MODULE, ...config(words), `${user}@127.0.0.1`, "echo inside"],
+          { env: token() },
+        );
+        expect(status, err + sshd.said()).toBe(0);
+        expect(out).toBe("inside\n");
+        noteResult({
+          ...{ program: "OpenSSH with -I", version: versionOf("sh", "-c", "ssh -V"), keys: kindOf(name) },
+          seen: "logins through the PKCS#11 module; ssh-keygen -D; OpenSSH's own agent with the module",
+        });
+      });
+
+      it("ssh-keygen -D lists the keys, with their names", async () => {
+        const { status, out, err } = await run("ssh-keygen", ["-D", MODULE], { env: token() });
+        expect(status, err).toBe(0);
+        for (const name of ["wrapped", "silicon", "rsa"]) expect(out.split("\n")).toContain(lines.get(name));
+      });
+
+      it("OpenSSH's own agent takes the module, and signs in", async () => {
+        await device.thornkey.keys.delete("not-for-ssh"); // its agent ends at a curve it does not know
+        const socket = device.path("own-agent.sock");
+        const own = await serve("ssh-agent", ["-D", "-a", socket, "-P", "/usr/lib/*"], () => isThere(socket), {
+          env: token(),
+        });
+        try {
+          const env = { SSH_AUTH_SOCK: socket, SSH_ASKPASS: "/bin/true", SSH_ASKPASS_REQUIRE: "force", DISPLAY: ":0" };
+          const added = await run("ssh-add", ["-s", MODULE], { env });
+          expect(added.status, added.err).toBe(0);
+          const words = [
+            ...["StrictHostKeyChecking yes", `UserKnownHostsFile ${device.path("known")}`, "BatchMode yes"],
+            ...["IdentitiesOnly yes", `IdentityFile ${device.path("silicon.pub")}`],
+          ];
+          const { status, err } = await run("ssh", [...config(words), `${user}@127.0.0.1`, "true"], { env });
+          expect(status, err + sshd.said()).toBe(0);
+        } finally {
+          await own.stop();
+        }
+      });
     });
 
     it("does not sign in with a key the server does not know", async () => {
