@@ -1,5 +1,6 @@
 /** nginx and Apache with keys of the vault: configured as `thornkey use` says, with workers of www-data. */
 import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { answersAt, type Device, freePort, isThere, openDevice, type Served } from "./device.ts";
 import { certify, KEY_KINDS, KEYS } from "./keys.ts";
@@ -8,6 +9,7 @@ import { openWorld, type Use, type World, worldIsPossible } from "./world.ts";
 
 const possible = worldIsPossible() && isThere("/usr/share/doc/libengine-pkcs11-openssl");
 const WWW_DATA = "uid:33";
+const PAGE = join(import.meta.dirname, "../../docs/programs/nginx.md");
 
 /** A server of the table: how its configuration is written around what `thornkey use` wrote, and how it runs. */
 interface ServerKind {
@@ -17,6 +19,8 @@ interface ServerKind {
   configuration(at: Place): string;
   readonly args: (file: string) => readonly string[];
   readonly reload: NodeJS.Signals;
+  /** How often the vault is started again while the server is asked. */
+  readonly restarts: number;
 }
 
 interface Place {
@@ -31,6 +35,7 @@ const nginx: ServerKind = {
   version: () => versionOf("nginx", "-v"),
   args: (file) => ["-c", file],
   reload: "SIGHUP",
+  restarts: 10,
   configuration: ({ file, hosts }) => `
 user www-data;
 daemon off;
@@ -65,6 +70,7 @@ const apache: ServerKind = {
   version: () => versionOf("apache2", "-v"),
   args: (file) => ["-DFOREGROUND", "-f", file],
   reload: "SIGUSR1",
+  restarts: 2,
   configuration: ({ file, hosts }) => `
 ServerRoot ${file("")}
 ServerName localhost
@@ -199,14 +205,18 @@ describe.each([nginx, apache])("$name", (kind) => {
 
     it("goes on without a failed handshake while the vault is started again", { timeout: 180_000 }, async () => {
       const stop = new AbortController();
-      const asking = keepAsking(stop.signal);
-      await device.restartVault();
-      await device.restartVault("SIGKILL");
+      const asking = Promise.all([keepAsking(stop.signal), keepAsking(stop.signal)]);
+      for (let restart = 0; restart < kind.restarts; restart++) {
+        await device.restartVault(restart % 2 === 0 ? "SIGTERM" : "SIGKILL");
+        // Some are served by every vault, and some wait for the next one.
+        await fetch(ports.get("silicon") ?? 0, "--max-time", "50");
+      }
       expect((await fetch(ports.get("ec") ?? 0)).status).toBe(0);
       stop.abort();
-      const { asked, failed } = await asking;
-      expect(failed, server.said()).toEqual([]);
-      expect(asked).toBeGreaterThan(0);
+      for (const { asked, failed } of await asking) {
+        expect(failed, server.said()).toEqual([]);
+        expect(asked).toBeGreaterThan(0);
+      }
     });
 
     const healthy = async () => {
@@ -231,10 +241,40 @@ describe.each([nginx, apache])("$name", (kind) => {
       expect(await healthy()).toBe(true);
     });
 
+    it.runIf(kind.name === "nginx")(
+      "is healed by a new binary in its place after the gate was started again, as the page says",
+      { timeout: 180_000 },
+      async () => {
+        await server.stop();
+        const file = device.path("nginx.conf");
+        writeFileSync(
+          file,
+          readFileSync(file, "utf8")
+            .replace("daemon off;", "")
+            .replace("error_log stderr", `error_log ${device.path("nginx.log")}`),
+        );
+        const pidOf = (path: string) => Number(readFileSync(device.path(path), "utf8"));
+        expect((await world.shell(`/usr/sbin/nginx -c ${file} > nginx.out 2>&1`)).status).toBe(0);
+        try {
+          expect(await healthy()).toBe(true);
+          await device.restartGate();
+          // The two lines of docs/programs/nginx.md.
+          const [, lines = ""] = /```nginx-upgrade\n([\s\S]*?)```/.exec(readFileSync(PAGE, "utf8")) ?? [];
+          const { status, err } = await world.shell(
+            `set -e\n${lines.replaceAll("/run/nginx.pid", device.path("nginx.pid"))}`,
+          );
+          expect(status, err + readFileSync(device.path("nginx.log"), "utf8")).toBe(0);
+          expect(await healthy()).toBe(true);
+        } finally {
+          process.kill(pidOf("nginx.pid"));
+        }
+      },
+    );
+
     // Its connections to the gate end with the gate, and p11-kit never makes new ones (a reload keeps them, too).
     it("is healed by a restart after the gate was started again", { timeout: 180_000 }, async () => {
       await device.restartGate();
-      await server.stop();
+      if (kind.name === "apache") await server.stop(); // nginx was, above
       await start();
       expect(await healthy()).toBe(true);
       noteResult({
