@@ -46,7 +46,7 @@ interface Measured {
 }
 
 export async function rowsOfPkcs11(): Promise<BenchRow[]> {
-  const module = find("p11-kit-client.so");
+  const module = clientModule();
   const softHsm = find("libsofthsm2.so");
   const missing = [
     ...(module === undefined ? ["p11-kit-modules"] : []),
@@ -59,9 +59,7 @@ export async function rowsOfPkcs11(): Promise<BenchRow[]> {
   }
   const product = await openProduct();
   try {
-    const loop = join(product.folder, "loop");
-    const built = spawnSync("gcc", ["-O2", "-o", loop, SOURCE, "-ldl", "-lpthread"], { encoding: "utf8" });
-    if (built.status !== 0) throw new Error(built.stderr);
+    const loop = buildLoop(product.folder);
     const ours = await ourToken(product);
     const theirs = await theirToken(product.folder, softHsm);
     try {
@@ -101,6 +99,19 @@ function rowOf({ kind, threads, processes, target }: Cell, ours: Measured[], the
     within: ratio >= target,
     note: `target ${target}×; p50 ${p50(ours)} µs, peer ${p50(theirs)} µs`,
   };
+}
+
+/** @returns p11-kit's client, if it is installed */
+export function clientModule(): string | undefined {
+  return find("p11-kit-client.so");
+}
+
+/** @returns the C program that signs in a loop */
+export function buildLoop(folder: string): string {
+  const loop = join(folder, "loop");
+  const built = spawnSync("gcc", ["-O2", "-o", loop, SOURCE, "-ldl", "-lpthread"], { encoding: "utf8" });
+  if (built.status !== 0) throw new Error(built.stderr);
+  return loop;
 }
 
 function find(name: string): string | undefined {
@@ -196,7 +207,11 @@ interface LoopResult {
   readonly p50: number;
 }
 
-async function runLoop(loop: string, args: readonly string[], { env, pin }: Token): Promise<LoopResult> {
+export async function runLoop(
+  loop: string,
+  args: readonly string[],
+  { env, pin }: Pick<Token, "env" | "pin">,
+): Promise<LoopResult> {
   const child = spawn(loop, [...args, ...(pin === undefined ? [] : [pin])], {
     env: { PATH: process.env.PATH, ...env },
     stdio: ["ignore", "pipe", "pipe"],

@@ -3,6 +3,7 @@
  * no connection.
  */
 import type { Socket } from "node:net";
+import { openFilesAtMost } from "../machine/open-files.ts";
 import type { CallerFacts } from "../operations/who.ts";
 import type { CallerHandle, CallerOptions, VaultLink } from "./vault-link.ts";
 
@@ -24,7 +25,8 @@ export type Identify = (socket: Socket, front: string) => Identity;
 export interface Callers {
   /**
    * @returns the caller behind a connection, who is gone when it ends; or why there is none: `unknown` for a peer that
-   *   cannot be identified, `too many` when its user has too many connections already
+   *   cannot be identified, `too many` when its user has too many connections already, or all
+   *   together have
    */
   admit(socket: Socket, front: string): CallerHandle | "unknown" | "too many";
   /** @returns the caller of a connection that was admitted, and is still there */
@@ -36,12 +38,33 @@ export interface Callers {
    */
   another(socket: Socket, event: CallerOptions["event"]): CallerHandle | undefined;
   readonly connections: number;
+  readonly limits: ConnectionLimits;
 }
 
-/** One user's share of the connections there can be. */
-const CONNECTIONS_OF_ONE_USER = 256;
+/** How many more connections than may be served are taken, to be told so; those beyond are closed without a word. */
+export const REFUSED_AT_MOST = 64;
 
-export function createCallers(link: VaultLink, identify: Identify): Callers {
+/** Connections of all fronts together, and one user's share of them: half, so that nobody alone keeps the others out. */
+export interface ConnectionLimits {
+  readonly all: number;
+  readonly ofOneUser: number;
+}
+
+/** What a connection has open: itself, and what keeps its process in view. */
+const DESCRIPTORS = 2;
+/** For everything else, and for telling somebody that there are too many. */
+const OTHER_DESCRIPTORS = 256;
+/** The vault's own limit is twice that. */
+const MOST_CONNECTIONS = 4096;
+
+/** @param openFiles descriptors the process may have */
+export function connectionLimits(openFiles = openFilesAtMost()): ConnectionLimits {
+  const room = Math.floor((openFiles - OTHER_DESCRIPTORS) / DESCRIPTORS);
+  const all = Math.max(2, Math.min(MOST_CONNECTIONS, room));
+  return { all, ofOneUser: Math.floor(all / 2) };
+}
+
+export function createCallers(link: VaultLink, identify: Identify, limits = connectionLimits()): Callers {
   const admitted = new Map<Socket, { identity: Identity; caller: CallerHandle }>();
   const connectionsOf = new Map<number, number>();
 
@@ -60,7 +83,7 @@ export function createCallers(link: VaultLink, identify: Identify): Callers {
         return "unknown";
       }
       const { uid } = identity.facts;
-      if ((connectionsOf.get(uid) ?? 0) >= CONNECTIONS_OF_ONE_USER) {
+      if (admitted.size >= limits.all || (connectionsOf.get(uid) ?? 0) >= limits.ofOneUser) {
         identity.close();
         return "too many";
       }
@@ -75,6 +98,7 @@ export function createCallers(link: VaultLink, identify: Identify): Callers {
       });
       return caller;
     },
+    limits,
     of: (socket) => admitted.get(socket)?.caller,
     another(socket, event) {
       const identity = admitted.get(socket)?.identity;

@@ -5,7 +5,7 @@ import fastify, { type FastifyRequest } from "fastify";
 import { type ErrorCode, ThornkeyError } from "../../errors.ts";
 import { http } from "../../machine/http.ts";
 import { MAXIMUM_FRAME } from "../../operations/protocol.ts";
-import type { Callers } from "../callers.ts";
+import { type Callers, REFUSED_AT_MOST } from "../callers.ts";
 import type { Front } from "../gate.ts";
 import { listenAt } from "../sockets.ts";
 import type { VaultLink } from "../vault-link.ts";
@@ -40,7 +40,6 @@ const LIMITS = {
   connectionsCheckingInterval: 2_000,
   /** Nothing read and nothing written; longer than anybody is asked for a confirmation. */
   idleTimeout: 300_000,
-  connections: 1024,
   headersCount: 64,
   /** A key's name of 110 characters, each percent-encoded. */
   parameterLength: 330,
@@ -80,7 +79,7 @@ export async function serveHttp(path: string, link: VaultLink, callers: Callers,
         inTurns(handler, (socket) => callers.of(socket)?.facts.uid ?? NOBODY),
       );
       server.timeout = LIMITS.idleTimeout;
-      server.maxConnections = LIMITS.connections;
+      server.maxConnections = callers.limits.all + REFUSED_AT_MOST;
       server.maxHeadersCount = LIMITS.headersCount;
       return server;
     },

@@ -4,7 +4,7 @@
  */
 import { createServer, type Socket } from "node:net";
 import type { OperationName, ReplyOf } from "../../operations/table.ts";
-import type { Callers } from "../callers.ts";
+import { type Callers, REFUSED_AT_MOST } from "../callers.ts";
 import type { Front } from "../gate.ts";
 import { listenAt } from "../sockets.ts";
 import type { VaultLink } from "../vault-link.ts";
@@ -39,6 +39,7 @@ export async function servePkcs11(path: string, link: VaultLink, callers: Caller
       return createApplication(dialect, caller, ask, shared);
     });
   });
+  server.maxConnections = callers.limits.all + REFUSED_AT_MOST;
   const remove = await listenAt(server, path);
   return {
     async close() {

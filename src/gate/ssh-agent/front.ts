@@ -1,7 +1,7 @@
 /** The ssh-agent front: SSH_AUTH_SOCK, IdentityAgent and HostKeyAgent of OpenSSH, on ssh-agent.sock. */
 import { createServer, type Socket } from "node:net";
 import { Writer } from "../../bytes/writer.ts";
-import type { Callers } from "../callers.ts";
+import { type Callers, REFUSED_AT_MOST } from "../callers.ts";
 import type { Front } from "../gate.ts";
 import { listenAt } from "../sockets.ts";
 import type { VaultLink } from "../vault-link.ts";
@@ -13,7 +13,6 @@ import { MAXIMUM_MESSAGE, REPLY } from "./messages.ts";
 
 /** Milliseconds a message that has begun may take to be there. */
 const MESSAGE_TIMEOUT = 30_000;
-const CONNECTIONS = 1024;
 
 /**
  * @param path of the socket
@@ -36,7 +35,7 @@ export async function serveSshAgent(path: string, link: VaultLink, callers: Call
     const conversation = startConversation({ uid: caller.facts.uid, ask, memory, locks, now: Date.now });
     serve(socket, conversation.answer).catch(() => socket.destroy());
   });
-  server.maxConnections = CONNECTIONS;
+  server.maxConnections = callers.limits.all + REFUSED_AT_MOST;
   const remove = await listenAt(server, path);
   return {
     async close() {
