@@ -13,6 +13,7 @@ export interface Device {
   readonly run: string;
   readonly thornkey: Thornkey;
   readonly vault: () => LabProcess;
+  readonly gate: () => LabProcess;
   /** A path in the device's folder. */
   path(name: string): string;
   /** A key that root and everybody else may use. */
@@ -36,7 +37,7 @@ export async function openDevice(): Promise<Device> {
   let [vault, gate] = [await startVault(), await startGate()];
   const thornkey = await connect({ run });
   return {
-    ...{ folder, run, thornkey, path, vault: () => vault },
+    ...{ folder, run, thornkey, path, vault: () => vault, gate: () => gate },
     makeKey: (name, type, protection = "wrapped", fixed) =>
       thornkey.keys.create({ name, type, protection, policy: ANYBODY, fixed }),
     async restartVault(signal = "SIGTERM") {
