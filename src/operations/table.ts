@@ -449,7 +449,7 @@ export const OPERATIONS = {
       iv,
       digest,
       ingredient,
-      into: record({ ...NEW_KEY, type: oneOf(KEY_TYPE_NAMES) }),
+      into: record({ ...NEW_KEY, type: optional(oneOf(KEY_TYPE_NAMES, "a private key says itself what it is")) }),
     },
     { key: KEY_INFO },
     changes,

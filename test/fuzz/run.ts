@@ -7,7 +7,8 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { openDevice } from "../programs/device.ts";
+import { openProduct } from "../../bench/product.ts";
+import { connect } from "../../src/client/index.ts";
 import type { Campaign } from "./campaign.ts";
 import { http } from "./http.ts";
 import { fuzzPkcs11 } from "./pkcs11.ts";
@@ -25,6 +26,8 @@ const FRONTS: { readonly [name: string]: { readonly socket: string; readonly fuz
 /** What a process may have more at the end than after a quarter of the messages: noise of its garbage. */
 const GROWTH = { megabytes: 16, descriptors: 8 } as const;
 
+const PIECE = 5000;
+
 interface Footprint {
   readonly megabytes: number;
   readonly descriptors: number;
@@ -39,15 +42,29 @@ async function campaign(name: string, frames: number, seed: number): Promise<voi
   const { socket, fuzz } = FRONTS[name] ?? {};
   if (socket === undefined || fuzz === undefined)
     throw new Error(`no front ${name}: ${Object.keys(FRONTS).join(", ")}`);
-  const device = await openDevice();
+  const product = await openProduct();
   try {
-    await device.makeKey("fuzz", "p256");
-    const path = join(device.run, socket);
-    const pids = { gate: device.gate().child.pid ?? 0, vault: device.vault().child.pid ?? 0 };
+    const pids = { vault: (await product.vault()).pid, gate: (await product.gate()).pid };
+    await using thornkey = await connect({ run: product.run });
+    const policy = { allow: [{ who: "any", rights: ["use" as const] }] };
+    await thornkey.keys.create({ name: "fuzz", type: "p256", policy });
+    const path = join(product.run, socket);
+    /** In pieces: what the messages made is taken away again, or it would be counted as a leak. */
+    const run = async (all: number, first: number) => {
+      let answered = 0;
+      for (let done = 0; done < all; done += PIECE) {
+        answered += (await fuzz(path, Math.min(PIECE, all - done), first + done)).answered;
+        for await (const { id, type, name: key } of thornkey.keys.list()) {
+          if (type !== "storage" && !key.endsWith("/fuzz")) await thornkey.keys.delete(id);
+        }
+        for await (const { id } of thornkey.objects.list()) await thornkey.objects.delete(id);
+      }
+      return { answered };
+    };
     const quarter = Math.ceil(frames / 4);
-    const first = await fuzz(path, quarter, seed);
+    const first = await run(quarter, seed * 10_000_000);
     const before = { gate: footprint(pids.gate), vault: footprint(pids.vault) };
-    const rest = await fuzz(path, frames - quarter, seed + 1_000_000);
+    const rest = await run(frames - quarter, seed * 10_000_000 + quarter);
     const after = { gate: footprint(pids.gate), vault: footprint(pids.vault) };
     const answered = first.answered + rest.answered;
     process.stdout.write(`${JSON.stringify({ front: name, frames, seed, answered, before, after })}\n`);
@@ -58,7 +75,7 @@ async function campaign(name: string, frames: number, seed: number): Promise<voi
       }
     }
   } finally {
-    await device.close();
+    await product.close();
   }
 }
 

@@ -19,7 +19,8 @@ export interface AttributeRoom {
   readonly room: number;
 }
 
-export type AttributeKind = "bool" | "ulong" | "bytes" | "date" | "mechanisms" | "template";
+/** `packed bool` is a flag that p11-kit does not know as one: it travels as an array of one byte. */
+export type AttributeKind = "bool" | "packed bool" | "ulong" | "bytes" | "date" | "mechanisms" | "template";
 
 const BOOLS = [
   ...[CKA.TOKEN, CKA.PRIVATE, CKA.TRUSTED, CKA.SENSITIVE, CKA.ENCRYPT, CKA.DECRYPT, CKA.WRAP, CKA.UNWRAP, CKA.SIGN],
@@ -37,6 +38,7 @@ const ULONGS = [
 const KINDS = new Map<number, AttributeKind>([
   ...BOOLS.map((type) => [type, "bool"] as const),
   ...ULONGS.map((type) => [type, "ulong"] as const),
+  [CKA.DESTROYABLE, "packed bool"],
   [CKA.START_DATE, "date"],
   [CKA.END_DATE, "date"],
   [CKA.WRAP_TEMPLATE, "template"],

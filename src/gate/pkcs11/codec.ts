@@ -182,6 +182,10 @@ const READ_VALUE: { readonly [Kind in AttributeKind]: ReadValue } = {
     const value = reader.u8() !== 0;
     return length === 1 ? value : null;
   },
+  "packed bool"(reader) {
+    const value = readBytes(reader);
+    return value?.length === 1 ? value[0] !== 0 : null;
+  },
   ulong(reader, length) {
     const value = readUlong(reader);
     return length === 4 || length === 8 ? value : null;
@@ -348,14 +352,19 @@ function putBytes(writer: Writer, bytes: Uint8Array): void {
 }
 
 function sizeOfAttributes(attributes: readonly Attribute[]): number {
-  return attributes.reduce((sum, { value }) => sum + 5 + (value === null ? 0 : 4 + sizeOfValue(value)), 4);
+  return attributes.reduce((sum, { type, value }) => sum + 5 + (value === null ? 0 : 4 + sizeOfValue(type, value)), 4);
 }
 
-function sizeOfValue(value: AttributeValue): number {
-  if (typeof value === "boolean") return 1;
+function sizeOfValue(type: number, value: AttributeValue): number {
+  if (typeof value === "boolean") return isPacked(type) ? 5 : 1;
   if (typeof value === "number") return ULONG_BYTES;
   if (value instanceof Uint8Array) return 4 + value.length;
   return isTemplate(value) ? sizeOfAttributes(value) : 4 + value.length * ULONG_BYTES;
+}
+
+/** The same in every version of the protocol. */
+function isPacked(type: number): boolean {
+  return kindOf(type, 0) === "packed bool";
 }
 
 function putAttributes(writer: Writer, attributes: readonly Attribute[], dialect: Dialect): void {
@@ -364,7 +373,7 @@ function putAttributes(writer: Writer, attributes: readonly Attribute[], dialect
     writer.u32be(type).u8(value === null ? 0 : 1);
     if (value === null) continue;
     writer.u32be(lengthOf(value, dialect.width ?? 8));
-    if (typeof value === "boolean") writer.u8(value ? 1 : 0);
+    if (typeof value === "boolean") (isPacked(type) ? writer.u32be(1) : writer).u8(value ? 1 : 0);
     else if (typeof value === "number") putUlong(writer, value);
     else if (value instanceof Uint8Array) putBytes(writer, value);
     else if (isTemplate(value)) putAttributes(writer, value, dialect);

@@ -72,11 +72,12 @@ export function nameIn(template: Template, otherwise = "key"): string {
   return label.replaceAll(/[^A-Za-z0-9_.@-]/g, "-").slice(0, 64);
 }
 
-/** Makes a key of the vault with an operation. @returns its objects */
+/** Makes a key of the vault with an operation. @param meanings of its errors. @returns its objects */
 export async function makeKey(
   application: Application,
   template: Template,
   make: () => Promise<{ readonly key: KeyInfo }>,
+  meanings = MAKING,
 ): Promise<readonly TokenObject[]> {
   try {
     const { key } = await make();
@@ -88,7 +89,7 @@ export async function makeKey(
     const facts = keyFactsOf(info) ?? refuse(CKR.FUNCTION_FAILED);
     return application.token.add(facts);
   } catch (error) {
-    throw translated(error, MAKING);
+    throw translated(error, meanings);
   }
 }
 

@@ -47,8 +47,17 @@ export const objectCalls: Handlers = {
     const { backing, hidden } = object;
     if (!flagIn(template, CKA.TOKEN, flagOf(object.attributes, CKA.TOKEN))) {
       changed.set(CKA.TOKEN, false);
-      const own = backing.kind === "value" ? { ...backing, value: copyOf(backing.value) } : backing;
-      return [application.addSessionObject(session, { attributes: changed, hidden, backing: own }).handle];
+      if (backing.kind !== "value") {
+        return [application.addSessionObject(session, { attributes: changed, hidden, backing }).handle];
+      }
+      const value = copyOf(backing.value);
+      if (changed.has(CKA.VALUE)) value.use((bytes) => changed.set(CKA.VALUE, bytes));
+      return [
+        application.addSessionObject(
+          session,
+          concealed({ attributes: changed, hidden, backing: { ...backing, value } }),
+        ).handle,
+      ];
     }
     // What is secret has one place, and that is where it was made.
     if (backing.kind === "key" || backing.kind === "value") refuse(CKR.ACTION_PROHIBITED);
@@ -58,6 +67,7 @@ export const objectCalls: Handlers = {
   async DestroyObject(application, handle, number) {
     const session = application.session(handle);
     const object = await application.object(number);
+    if (object.attributes.get(CKA.DESTROYABLE) === false) refuse(CKR.ACTION_PROHIBITED);
     if (!flagOf(object.attributes, CKA.TOKEN)) {
       application.removeSessionObject(number);
       return DONE;
@@ -84,7 +94,7 @@ export const objectCalls: Handlers = {
     for (const [type, value] of template) mustBeChangeable(object, type, value, false);
     const changed = new Map([...object.attributes, ...template]);
     if (!flagOf(object.attributes, CKA.TOKEN)) {
-      application.replaceSessionObject({ ...object, attributes: changed });
+      application.replaceSessionObject(concealed({ ...object, attributes: changed }));
       return DONE;
     }
     mustWrite(session);
@@ -221,6 +231,7 @@ function mustBeChangeable(
   // A purpose can be given up, a secret can be kept better; never the other way.
   if (!stored && PURPOSES.has(type) && value === false) return;
   if (!stored && type === CKA.EXTRACTABLE && value === false) return;
+  if (!stored && type === CKA.SENSITIVE && value === true) return;
   if (type === CKA.VALUE && attributes.get(CKA.CLASS) === CKO.DATA) return;
   refuse(CKR.ATTRIBUTE_READ_ONLY);
 }
@@ -253,6 +264,16 @@ async function change(
   };
   if (!odd && !template.has(CKA.ID) && !template.has(CKA.SUBJECT)) return;
   await ask("key.note", { key: key.id, notes: writeKeyNotes(key.allNotes, notes as typeof key.notes) });
+}
+
+/** @returns the object without its value among what it shows, once it became sensitive or unextractable */
+function concealed<Made extends NewObject>(object: Made): Made {
+  const { attributes, hidden } = object;
+  const hides = flagOf(attributes, CKA.SENSITIVE) || attributes.get(CKA.EXTRACTABLE) === false;
+  if (!hides || classOf(object) !== CKO.SECRET_KEY || !attributes.has(CKA.VALUE)) return object;
+  const shown = new Map(attributes);
+  shown.delete(CKA.VALUE);
+  return { ...object, attributes: shown, hidden: new Set([...hidden, CKA.VALUE]) };
 }
 
 function copyOf(secret: Secret): Secret {

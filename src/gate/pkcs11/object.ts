@@ -35,7 +35,7 @@ export interface TokenObject {
   readonly backing: Backing;
 }
 
-export function classOf({ attributes }: TokenObject): number {
+export function classOf({ attributes }: Pick<TokenObject, "attributes">): number {
   return numberOf(attributes, CKA.CLASS);
 }
 

@@ -1,7 +1,9 @@
 /** Wrapping and unwrapping keys. */
+
+import type { KeyType } from "../../operations/key-types.ts";
 import { BLOCK } from "./aes-modes.ts";
 import type { Application } from "./application.ts";
-import { CKA, CKF, CKM, CKO, CKR } from "./constants.ts";
+import { CKA, CKF, CKK, CKM, CKO, CKR } from "./constants.ts";
 import { mustWrite } from "./generate-calls.ts";
 import { fitted, type Handlers } from "./handlers.ts";
 import { secretKeyObject, secretTypeOf } from "./made-objects.ts";
@@ -10,10 +12,10 @@ import { CIPHER_ROWS, mustOffer } from "./mechanisms.ts";
 import { makeKey, objectOfClass, VAULT_SECRETS, wantedKey } from "./new-keys.ts";
 import { flagOf, type TokenObject } from "./object.ts";
 import { bytesFrom, mustHaveNone } from "./parameters.ts";
-import { refuse, translated } from "./refusals.ts";
+import { MAKING, refuse, translated } from "./refusals.ts";
 import { decryptBy, encryptFor, rsaPaddingOf } from "./rsa-ciphers.ts";
 import { mustBeFor } from "./signing.ts";
-import { flagIn, mustBe, readTemplate } from "./template.ts";
+import { flagIn, mustBe, numberIn, readTemplate } from "./template.ts";
 
 export const wrapCalls: Handlers = {
   async WrapKey(application, handle, mechanism, by, number, room) {
@@ -39,6 +41,16 @@ export const wrapCalls: Handlers = {
     mustBeFor(keys, { attributes: own } as TokenObject);
     if (!flagOf(own, CKA.UNWRAP)) refuse(CKR.KEY_FUNCTION_NOT_PERMITTED);
     const template = readTemplate(attributes);
+    if (numberIn(template, CKA.CLASS) === CKO.PRIVATE_KEY) {
+      // The gate keeps no private keys, not even for as long as a session.
+      if (!flagIn(template, CKA.TOKEN, false)) refuse(CKR.TEMPLATE_INCONSISTENT);
+      mustWrite(session);
+      const family = UNWRAPPED[numberIn(template, CKA.KEY_TYPE) ?? refuse(CKR.TEMPLATE_INCOMPLETE)];
+      const into = wantedKey(application, family ?? refuse(CKR.ATTRIBUTE_VALUE_INVALID), template);
+      const make = () =>
+        application.ask("unwrap", { key: backing.key.id, wrapped: sealed, ...vaultSpec(mechanism), into });
+      return [objectOfClass(await makeKey(application, template, make, UNWRAPPING), CKO.PRIVATE_KEY)];
+    }
     mustBe(template, CKA.CLASS, CKO.SECRET_KEY);
     const type = VAULT_SECRETS[secretTypeOf(template)] ?? refuse(CKR.ATTRIBUTE_VALUE_INVALID);
     if (flagIn(template, CKA.TOKEN, false)) {
@@ -46,7 +58,7 @@ export const wrapCalls: Handlers = {
       const into = { ...wantedKey(application, type, template), type };
       const spec = vaultSpec(mechanism);
       const make = () => application.ask("unwrap", { key: backing.key.id, wrapped: sealed, ...spec, into });
-      return [objectOfClass(await makeKey(application, template, make), CKO.SECRET_KEY)];
+      return [objectOfClass(await makeKey(application, template, make, UNWRAPPING), CKO.SECRET_KEY)];
     }
     const { scheme } = CIPHER_ROWS.get(mechanism.type) ?? refuse(CKR.MECHANISM_INVALID);
     if (!scheme.startsWith("rsa")) return refuse(CKR.TEMPLATE_INCONSISTENT);
@@ -54,6 +66,14 @@ export const wrapCalls: Handlers = {
     const made = secretKeyObject(template, value, { local: false, mechanism: 0, inside: false });
     return [application.addSessionObject(session, made).handle];
   },
+};
+
+/** Types of private keys that come wrapped as PKCS#8, one that stands for all of them: what is inside says the rest. */
+const UNWRAPPED: { readonly [Type in number]?: KeyType } = { [CKK.RSA]: "rsa2048", [CKK.EC]: "p256" };
+
+const UNWRAPPING = {
+  ...MAKING,
+  ...{ MALFORMED: CKR.WRAPPED_KEY_INVALID, FAILED: CKR.WRAPPED_KEY_INVALID, TAMPERED: CKR.WRAPPED_KEY_INVALID },
 };
 
 async function wrapped(

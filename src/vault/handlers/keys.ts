@@ -455,15 +455,16 @@ export async function storeSecret(
   vault: OpenVault,
   request: Request,
   wanted: WantedKey,
-  type: KeyType,
+  type: KeyType | undefined,
   secret: Secret,
   origin: KeyRecord["origin"],
 ): Promise<KeyInfo> {
-  const place = await placeFor(vault, request, wanted, type, false);
-  if (factsOf(type).family === "symmetric") {
+  if (type !== undefined && factsOf(type).family === "symmetric") {
+    const place = await placeFor(vault, request, wanted, type, false);
     return storeWrapped(vault, request, wanted, { type, secret, publicKey: undefined }, origin, place);
   }
   const parsed = secret.use((bytes) => parseMaterial(bytes, type));
   using material = parsed.secret;
+  const place = await placeFor(vault, request, wanted, parsed.type, false);
   return storeWrapped(vault, request, wanted, { ...parsed, secret: material }, origin, place);
 }

@@ -199,3 +199,13 @@ function onlyMalformed(act: () => unknown): void {
     expect(error).toBeInstanceOf(Malformed);
   }
 }
+
+it("writes and reads CKA_DESTROYABLE as p11-kit does, which does not know it as a flag", () => {
+  const dialect = { version: 0, width: 8 } as const;
+  const call = callOf(CALLS.GetAttributeValue[0]);
+  if (call === undefined) throw new Error("no such call");
+  const reply = writeReply(call, [[{ type: 0x172, value: true }], 0], dialect);
+  // Type, valid, length, then an array: its length and its byte (rpc-message.c, p11_rpc_buffer_add_attribute).
+  expect(Buffer.from(reply).toString("hex")).toContain(`${"00000172"}${"01"}${"00000001"}${"00000001"}${"01"}`);
+  expect(readReply(call, reply, dialect)).toEqual([[{ type: 0x172, value: true }], 0]);
+});
