@@ -70,7 +70,12 @@ export function createApplication(dialect: Dialect, caller: CallerHandle, ask: A
 
   async function search(handle: number, otherwise: number): Promise<TokenObject> {
     await token.list();
-    return token.object(handle) ?? refuse(otherwise);
+    const object = token.object(handle);
+    if (object !== undefined) return object;
+    // Somebody else's, perhaps: the vault says no, and writes it down.
+    const id = shared.handles.idOf(handle);
+    if (id !== undefined) await ask("key.show", { key: id }).catch(() => {});
+    return refuse(otherwise);
   }
 
   const application: Application = {

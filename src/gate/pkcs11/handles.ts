@@ -18,6 +18,8 @@ export interface Handles {
    * @param part of it: its class
    */
   of(id: string, part: number): number;
+  /** @returns what in the vault has this handle, if somebody was ever told of it */
+  idOf(handle: number): string | undefined;
 }
 
 export function isTokenHandle(handle: number): boolean {
@@ -47,5 +49,6 @@ export function createHandles(): Handles {
       }
       return TOKEN_BASE + offset;
     },
+    idOf: (handle) => taken.get(handle - TOKEN_BASE)?.split(" ")[0],
   };
 }
