@@ -5,9 +5,18 @@ import { basename, join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { blocksOf, promisesOf, provideAge, root, scriptOf, writeCommands } from "./page.ts";
 
-const pages = globSync("docs/*.md", { cwd: root }).filter((page) =>
-  blocksOf(readFileSync(join(root, page), "utf8")).some(({ kind }) => kind !== "text"),
+/** These need somebody at the other end, and are run by the tests that have him. */
+const ELSEWHERE = { "docs/aws.md": "test/programs/aws.test.ts" } as const;
+
+const pages = globSync("docs/*.md", { cwd: root }).filter(
+  (page) =>
+    !Object.hasOwn(ELSEWHERE, page) &&
+    blocksOf(readFileSync(join(root, page), "utf8")).some(({ kind }) => kind !== "text"),
 );
+
+it.each(Object.entries(ELSEWHERE))("%s is run by %s", (page, test) => {
+  expect(readFileSync(join(root, test), "utf8")).toContain(page);
+});
 
 describe.each(pages)("%s", (page) => {
   it("does what it prints, as printed", () => {

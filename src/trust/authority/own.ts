@@ -1,5 +1,5 @@
 /** Certificates of the vault's own keys: certified by themselves, certified anew. */
-import { encodeDer, type Tree } from "../../bytes/asn1.ts";
+import type { Extension } from "@peculiar/asn1-x509";
 import { equal } from "../../bytes/bytes.ts";
 import type { KeyInfo, Thornkey } from "../../client/index.ts";
 import { ThornkeyError } from "../../errors.ts";
@@ -8,8 +8,7 @@ import { signerOf } from "../signer.ts";
 import { type CertificateAlgorithm, certificateAlgorithmOf } from "../x509/algorithms.ts";
 import type { AlternativeName } from "../x509/alternative-names.ts";
 import { type Certificate, isIssuedBy, isSelfSigned, readCertificate, signCertificate } from "../x509/certificate.ts";
-import { implicit, sequence } from "../x509/der.ts";
-import { EXTENSION, extension } from "../x509/extensions.ts";
+import { authorityKeyIdentifier, EXTENSION, extension } from "../x509/extensions.ts";
 import { encodeName } from "../x509/names.ts";
 import type { Usage } from "../x509/usages.ts";
 import { DAY } from "../x509/validity.ts";
@@ -149,9 +148,9 @@ function profileFitting(certificate: Certificate): ProfileName {
 }
 
 /** @param authorityKeyId takes the place of the one that is there */
-function extensionsOf({ extensions }: Certificate, authorityKeyId?: Uint8Array): Tree[] {
+function extensionsOf({ extensions }: Certificate, authorityKeyId?: Uint8Array): Extension[] {
   return [...extensions].map(([dotted, { critical, value }]) => {
     const replaced = dotted === EXTENSION.authorityKeyIdentifier && authorityKeyId !== undefined;
-    return extension(dotted, critical, replaced ? encodeDer(sequence(implicit(0, authorityKeyId))) : value);
+    return extension(dotted, critical, replaced ? authorityKeyIdentifier(authorityKeyId) : value);
   });
 }

@@ -2,46 +2,54 @@
  * The signatures of X.509 (RFC 5758, 8410, 8017, 4055): how each is named, made by the vault, and checked here without it.
  */
 import { createPublicKey, type KeyObject, verify } from "node:crypto";
-import { encodeDer, type Tree } from "../../bytes/asn1.ts";
+import { RsaSaPssParams } from "@peculiar/asn1-rsa";
+import { AlgorithmIdentifier } from "@peculiar/asn1-x509";
 import { equal } from "../../bytes/bytes.ts";
 import { ThornkeyError } from "../../errors.ts";
 import { type Digest, factsOf, type KeyType } from "../../operations/key-types.ts";
 import type { SignatureSpec } from "../signer.ts";
-import { explicit, oid, sequence, smallInteger, TYPE } from "./der.ts";
+import { bufferOf, encodeSchema } from "./schema.ts";
 
 interface Algorithm {
-  /** AlgorithmIdentifier, DER. */
+  readonly schema: AlgorithmIdentifier;
+  /** The same, DER. */
   readonly identifier: Uint8Array;
   readonly spec: SignatureSpec;
   /** What node:crypto calls the key's type. */
   readonly key: "ec" | "rsa" | "ed25519";
 }
 
-const NULL: Tree = { tag: TYPE.null, content: [] };
 const SALT_LENGTHS: { readonly [Name in Digest]?: number } = { sha256: 32, sha384: 48, sha512: 64 };
 const DIGEST_OIDS: { readonly [Name in Digest]?: string } = {
   sha256: "2.16.840.1.101.3.4.2.1",
   sha384: "2.16.840.1.101.3.4.2.2",
   sha512: "2.16.840.1.101.3.4.2.3",
 };
+const [MGF1, RSASSA_PSS] = ["1.2.840.113549.1.1.8", "1.2.840.113549.1.1.10"];
 
-function ecdsa(dotted: string, digest: Digest): Algorithm {
-  const identifier = encodeDer(sequence(oid(dotted)));
-  return { identifier, spec: { algorithm: "ecdsa", digest }, key: "ec" };
+function row(schema: AlgorithmIdentifier, spec: SignatureSpec, key: Algorithm["key"]): Algorithm {
+  return { schema, identifier: encodeSchema(schema), spec, key };
 }
 
-function pkcs1(dotted: string, digest: Digest): Algorithm {
-  const identifier = encodeDer(sequence(oid(dotted), NULL));
-  return { identifier, spec: { algorithm: "rsa-pkcs1", digest }, key: "rsa" };
+function ecdsa(algorithm: string, digest: Digest): Algorithm {
+  return row(new AlgorithmIdentifier({ algorithm }), { algorithm: "ecdsa", digest }, "ec");
+}
+
+function pkcs1(algorithm: string, digest: Digest): Algorithm {
+  return row(new AlgorithmIdentifier({ algorithm, parameters: null }), { algorithm: "rsa-pkcs1", digest }, "rsa");
 }
 
 /** RSASSA-PSS-params (RFC 4055, 3.1): the digest, MGF1 with the same, a salt as long. */
 function pss(digest: Digest): Algorithm {
-  const [hash, saltLength] = [sequence(oid(DIGEST_OIDS[digest] ?? ""), NULL), SALT_LENGTHS[digest] ?? 0];
-  const mask = sequence(oid("1.2.840.113549.1.1.8"), hash);
-  const parameters = sequence(explicit(0, hash), explicit(1, mask), explicit(2, smallInteger(saltLength)));
-  const identifier = encodeDer(sequence(oid("1.2.840.113549.1.1.10"), parameters));
-  return { identifier, spec: { algorithm: "rsa-pss", digest }, key: "rsa" };
+  const hashAlgorithm = new AlgorithmIdentifier({ algorithm: DIGEST_OIDS[digest] ?? "", parameters: null });
+  const maskGenAlgorithm = new AlgorithmIdentifier({
+    algorithm: MGF1,
+    parameters: bufferOf(encodeSchema(hashAlgorithm)),
+  });
+  const saltLength = SALT_LENGTHS[digest] ?? 0;
+  const parameters = bufferOf(encodeSchema(new RsaSaPssParams({ hashAlgorithm, maskGenAlgorithm, saltLength })));
+  const schema = new AlgorithmIdentifier({ algorithm: RSASSA_PSS, parameters });
+  return row(schema, { algorithm: "rsa-pss", digest }, "rsa");
 }
 
 const ALGORITHMS = {
@@ -54,7 +62,7 @@ const ALGORITHMS = {
   "rsa-pss-sha256": pss("sha256"),
   "rsa-pss-sha384": pss("sha384"),
   "rsa-pss-sha512": pss("sha512"),
-  ed25519: { identifier: encodeDer(sequence(oid("1.3.101.112"))), spec: { algorithm: "ed25519" }, key: "ed25519" },
+  ed25519: row(new AlgorithmIdentifier({ algorithm: "1.3.101.112" }), { algorithm: "ed25519" }, "ed25519"),
 } as const satisfies { readonly [name: string]: Algorithm };
 
 export type CertificateAlgorithm = keyof typeof ALGORITHMS;

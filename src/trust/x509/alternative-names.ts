@@ -1,15 +1,17 @@
 /** Subject alternative names (RFC 5280, 4.2.1.6) as `dns:…`, `ip:…`, `email:…`, `uri:…`. */
 import { isIPv4, isIPv6 } from "node:net";
 import { domainToASCII } from "node:url";
-import { encodeDer, type Tree } from "../../bytes/asn1.ts";
+import { GeneralName, GeneralNames } from "@peculiar/asn1-x509";
 import { toHex } from "../../bytes/bytes.ts";
 import { ThornkeyError } from "../../errors.ts";
-import { dottedOf, fieldsOf, implicit, only, sequence, TYPE } from "./der.ts";
+import { dottedOf, fieldsOf, only, TYPE } from "./der.ts";
 import { nameText } from "./names.ts";
+import { encodeSchema } from "./schema.ts";
 
 interface Kind {
-  /** Number of the choice in GeneralName. */
+  /** The choice in GeneralName: its number, and its name in the schema. */
   readonly choice: number;
+  readonly field: "dNSName" | "iPAddress" | "rfc822Name" | "uniformResourceIdentifier";
   /** @returns undefined for what is no such name */
   readonly encode: (text: string) => Uint8Array | undefined;
   /** @returns undefined for what is no such name */
@@ -21,10 +23,22 @@ interface Kind {
 const ascii = (bytes: Uint8Array) => (bytes.some((byte) => byte >= 0x80) ? undefined : Buffer.from(bytes).toString());
 
 const KINDS: { readonly [name: string]: Kind } = {
-  dns: { choice: 2, encode: dnsName, decode: ascii, example: "dns:pump7.example.com" },
-  ip: { choice: 7, encode: address, decode: addressText, example: "ip:192.0.2.7 or ip:2001:db8::7" },
-  email: { choice: 1, encode: mailbox, decode: ascii, example: "email:ann@example.com" },
-  uri: { choice: 6, encode: uri, decode: ascii, example: "uri:https://example.com/pump7" },
+  dns: { choice: 2, field: "dNSName", encode: dnsName, decode: ascii, example: "dns:pump7.example.com" },
+  ip: {
+    choice: 7,
+    field: "iPAddress",
+    encode: address,
+    decode: addressText,
+    example: "ip:192.0.2.7 or ip:2001:db8::7",
+  },
+  email: { choice: 1, field: "rfc822Name", encode: mailbox, decode: ascii, example: "email:ann@example.com" },
+  uri: {
+    choice: 6,
+    field: "uniformResourceIdentifier",
+    encode: uri,
+    decode: ascii,
+    example: "uri:https://example.com/pump7",
+  },
 };
 
 /** As given: `KIND:NAME`. */
@@ -36,10 +50,11 @@ export type AlternativeName = string;
  * @throws ThornkeyError `USAGE`
  */
 export function encodeAlternativeNames(names: readonly AlternativeName[]): Uint8Array {
-  return encodeDer(sequence(...names.map(generalName)));
+  return encodeSchema(new GeneralNames(names.map(generalName)));
 }
 
-function generalName(text: string): Tree {
+/** @throws ThornkeyError `USAGE` */
+export function generalName(text: AlternativeName): GeneralName {
   const [, name = "", value = ""] = /^([A-Za-z]+):(.*)$/s.exec(text) ?? [];
   const kind = Object.hasOwn(KINDS, name.toLowerCase()) ? KINDS[name.toLowerCase()] : undefined;
   const examples = Object.values(KINDS).map(({ example }) => example);
@@ -50,7 +65,8 @@ function generalName(text: string): Tree {
   if (bytes === undefined) {
     throw new ThornkeyError("USAGE", `'${value}' is no ${name.toLowerCase()} name`, { hint: `write ${kind.example}` });
   }
-  return implicit(kind.choice, bytes);
+  const written = kind === KINDS.ip ? addressText(bytes) : ascii(bytes);
+  return new GeneralName({ [kind.field]: written });
 }
 
 /**

@@ -1,16 +1,26 @@
 /** Certificates (RFC 5280, version 3): written, signed by the vault; read. */
 import { createHash, X509Certificate } from "node:crypto";
-import { encodeDer, integerOf, sequenceOf, type Tree, unsignedDigits } from "../../bytes/asn1.ts";
+import { AsnConvert } from "@peculiar/asn1-schema";
+import {
+  type AlgorithmIdentifier,
+  Certificate as CertificateSchema,
+  type Extension as ExtensionSchema,
+  Extensions,
+  SubjectPublicKeyInfo,
+  TBSCertificate,
+  Validity as ValiditySchema,
+  Version,
+} from "@peculiar/asn1-x509";
+import { unsignedDigits } from "../../bytes/asn1.ts";
 import { equal, toHex } from "../../bytes/bytes.ts";
 import { ThornkeyError } from "../../errors.ts";
 import type { Signer } from "../signer.ts";
 import { algorithmOf, type CertificateAlgorithm, isSignedBy, publicKeyIn } from "./algorithms.ts";
-import { bitString, explicit, fieldsOf, only, sequence, smallInteger, TYPE } from "./der.ts";
-import { type Extensions, readExtensions, type Statements, statementsOf } from "./extensions.ts";
+import { fieldsOf, only, TYPE } from "./der.ts";
+import { type Extensions as ReadExtensions, readExtensions, type Statements, statementsOf } from "./extensions.ts";
 import { nameText } from "./names.ts";
-import { readValidity, type Validity, validityTree } from "./validity.ts";
-
-const VERSION_3 = 2;
+import { bufferOf, encodeSchema, integerBuffer, nameOf } from "./schema.ts";
+import { readValidity, secondOf, type Validity } from "./validity.ts";
 
 export interface CertificateFields extends Validity {
   /** Unsigned, big endian; 20 bytes at most. */
@@ -19,7 +29,7 @@ export interface CertificateFields extends Validity {
   readonly issuer: Uint8Array;
   readonly subject: Uint8Array;
   readonly publicKey: Uint8Array;
-  readonly extensions: readonly Tree[];
+  readonly extensions: readonly ExtensionSchema[];
 }
 
 /** @returns the certificate, DER */
@@ -28,32 +38,47 @@ export async function signCertificate(
   algorithm: CertificateAlgorithm,
   fields: CertificateFields,
 ): Promise<Uint8Array> {
-  const body = encodeDer(
-    sequence(
-      explicit(0, smallInteger(VERSION_3)),
-      integerOf(fields.serial),
-      algorithmOf(algorithm).identifier,
-      fields.issuer,
-      validityTree(fields),
-      fields.subject,
-      fields.publicKey,
-      explicit(3, sequenceOf(...fields.extensions)),
-    ),
-  );
-  return signed(signer, algorithm, body);
+  const body = new TBSCertificate({
+    version: Version.v3,
+    serialNumber: integerBuffer(fields.serial),
+    signature: algorithmOf(algorithm).schema,
+    issuer: nameOf(fields.issuer),
+    validity: new ValiditySchema({ notBefore: secondOf(fields.notBefore), notAfter: secondOf(fields.notAfter) }),
+    subject: nameOf(fields.subject),
+    subjectPublicKeyInfo: publicKeySchema(fields.publicKey),
+    extensions: new Extensions([...fields.extensions]),
+  });
+  return signed(signer, algorithm, body, (signatureAlgorithm, signatureValue) => {
+    return new CertificateSchema({ tbsCertificate: body, signatureAlgorithm, signatureValue });
+  });
 }
 
-/** @param body DER of what is signed. @returns it with its signature, as all documents of X.509 are, DER */
-export async function signed(signer: Signer, algorithm: CertificateAlgorithm, body: Uint8Array): Promise<Uint8Array> {
-  const { identifier, spec } = algorithmOf(algorithm);
-  const signature = await signer.sign(body, spec, "der");
+/** @param spki SubjectPublicKeyInfo, DER, which the vault gave */
+export function publicKeySchema(spki: Uint8Array): SubjectPublicKeyInfo {
+  return AsnConvert.parse(bufferOf(spki), SubjectPublicKeyInfo);
+}
+
+/**
+ * @param body what is signed
+ * @param whole puts it together with its signature, as all documents of X.509 are
+ * @returns DER
+ */
+export async function signed(
+  signer: Signer,
+  algorithm: CertificateAlgorithm,
+  body: object,
+  whole: (algorithm: AlgorithmIdentifier, signature: ArrayBuffer) => object,
+): Promise<Uint8Array> {
+  const { schema, identifier, spec } = algorithmOf(algorithm);
+  const message = encodeSchema(body);
+  const signature = await signer.sign(message, spec, "der");
   // A wrong signature, of hardware that is failing, would be found out only in the field.
-  if (!isSignedBy(identifier, signer.publicKey, body, signature)) {
+  if (!isSignedBy(identifier, signer.publicKey, message, signature)) {
     throw new ThornkeyError("FAILED", `the signature by ${signer.name} is not that of its key`, {
       hint: "try again; if it stays so, thornkey doctor looks for the cause",
     });
   }
-  return encodeDer(sequence(body, identifier, bitString(signature)));
+  return encodeSchema(whole(schema, bufferOf(signature)));
 }
 
 export interface SignedDocument {
@@ -85,7 +110,7 @@ export interface Certificate extends SignedDocument, Validity, Statements {
   readonly issuer: Uint8Array;
   readonly subject: Uint8Array;
   readonly publicKey: Uint8Array;
-  readonly extensions: Extensions;
+  readonly extensions: ReadExtensions;
 }
 
 /**

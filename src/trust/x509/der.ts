@@ -1,5 +1,8 @@
-/** What certificates need of DER (X.690) besides `bytes/asn1.ts`: more types to write, and a reader that knows what comes. */
-import { type Element, encodeDer, readElement, TAG, type Tree } from "../../bytes/asn1.ts";
+/**
+ * Reads the structures of X.509 from DER (X.690), so that their parts are at hand as they stand: names are compared, and
+ * signatures are over, bytes. They are written by the schemas of @peculiar/asn1-*.
+ */
+import { type Element, readElement, TAG } from "../../bytes/asn1.ts";
 import { Reader } from "../../bytes/reader.ts";
 import { ThornkeyError } from "../../errors.ts";
 
@@ -16,57 +19,6 @@ export const TYPE = {
   context3: 0xa3,
 } as const;
 
-/** What may stand in a structure: a tree, or an element that is DER already. */
-export type Part = Uint8Array | Tree;
-
-export function sequence(...content: readonly Part[]): Tree {
-  return { tag: TYPE.sequence, content };
-}
-
-export function explicit(number: number, ...content: readonly Part[]): Tree {
-  return { tag: 0xa0 | number, content };
-}
-
-/** [number] IMPLICIT of a primitive type. */
-export function implicit(number: number, ...content: readonly Uint8Array[]): Tree {
-  return { tag: 0x80 | number, content };
-}
-
-export function octetString(content: Part): Tree {
-  return { tag: TYPE.octetString, content: [content] };
-}
-
-export function bitString(bytes: Uint8Array, unused = 0): Tree {
-  return { tag: TYPE.bitString, content: [Uint8Array.of(unused), bytes] };
-}
-
-export function textOf(tag: number, text: string): Tree {
-  return { tag, content: [new TextEncoder().encode(text)] };
-}
-
-/** An INTEGER that is 0 or more, and small. */
-export function smallInteger(value: number): Tree {
-  const digits: number[] = [];
-  for (let rest = value; rest > 0; rest = Math.floor(rest / 256)) digits.unshift(rest % 256);
-  if ((digits[0] ?? 0x80) >= 0x80) digits.unshift(0);
-  return { tag: TYPE.integer, content: [Uint8Array.from(digits)] };
-}
-
-export const TRUE: Tree = { tag: TYPE.boolean, content: [Uint8Array.of(0xff)] };
-
-/** SET OF: its elements in the order of their encodings (X.690, 11.6). */
-export function setOf(...elements: readonly Part[]): Tree {
-  const encoded = elements.map((element) => (element instanceof Uint8Array ? element : encodeDer(element)));
-  return { tag: TYPE.set, content: encoded.sort(Buffer.compare) };
-}
-
-/** The order DER has for flags: bit 0 is the highest of the first byte; zeros at the end are left out (X.690, 11.2.2). */
-export function namedBits(bits: readonly number[]): Tree {
-  const bytes = new Uint8Array(bits.length === 0 ? 0 : Math.floor(Math.max(...bits) / 8) + 1);
-  for (const bit of bits) bytes[bit >> 3] = (bytes[bit >> 3] ?? 0) | (0x80 >> (bit & 7));
-  return bitString(bytes, bits.length === 0 ? 0 : 7 - (Math.max(...bits) & 7));
-}
-
 export function namedBitsIn(body: Uint8Array): number[] {
   const bytes = body.subarray(1);
   return Array.from({ length: bytes.length * 8 }, (_, bit) => bit).filter(
@@ -74,19 +26,10 @@ export function namedBitsIn(body: Uint8Array): number[] {
   );
 }
 
-/** @param dotted `2.5.4.3`. @throws ThornkeyError `MALFORMED` */
-export function oid(dotted: string): Tree {
-  const arcs = dotted.split(".").map(Number);
-  const [first = 3, second = 40, ...rest] = arcs;
-  const valid = /^\d{1,9}(\.\d{1,9})+$/.test(dotted) && first <= 2 && (first === 2 || second < 40);
-  if (!valid) throw new ThornkeyError("MALFORMED", `'${dotted}' is no object identifier`);
-  return { tag: TYPE.oid, content: [Uint8Array.from([first * 40 + second, ...rest].flatMap(base128))] };
-}
-
-function base128(arc: number): number[] {
-  const digits = [arc % 128];
-  for (let rest = Math.floor(arc / 128); rest > 0; rest = Math.floor(rest / 128)) digits.unshift(0x80 | (rest % 128));
-  return digits;
+/** Whether this is an object identifier, with arcs of a size that is in use. */
+export function isDotted(text: string): boolean {
+  const [first = 3, second = 40] = text.split(".").map(Number);
+  return /^\d{1,9}(\.\d{1,9})+$/.test(text) && first <= 2 && (first === 2 || second < 40);
 }
 
 /** @param body content of an OBJECT IDENTIFIER. @throws ThornkeyError `MALFORMED` */

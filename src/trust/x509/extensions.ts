@@ -1,21 +1,26 @@
 /** Extensions of certificates and requests (RFC 5280, 4.2): what they say, written and read. */
 import { createHash } from "node:crypto";
-import { encodeDer, type Tree, unsignedDigits } from "../../bytes/asn1.ts";
-import { ThornkeyError } from "../../errors.ts";
-import { type AlternativeName, encodeAlternativeNames, readAlternativeNames } from "./alternative-names.ts";
+import { OctetString } from "@peculiar/asn1-schema";
 import {
-  dottedOf,
-  explicit,
-  fieldsOf,
-  implicit,
-  octetString,
-  oid,
-  only,
-  sequence,
-  smallInteger,
-  TRUE,
-  TYPE,
-} from "./der.ts";
+  AuthorityKeyIdentifier,
+  BasicConstraints,
+  CRLDistributionPoints,
+  DistributionPoint,
+  DistributionPointName,
+  Extension as ExtensionSchema,
+  KeyIdentifier,
+  SubjectKeyIdentifier,
+} from "@peculiar/asn1-x509";
+import { unsignedDigits } from "../../bytes/asn1.ts";
+import { ThornkeyError } from "../../errors.ts";
+import {
+  type AlternativeName,
+  encodeAlternativeNames,
+  generalName,
+  readAlternativeNames,
+} from "./alternative-names.ts";
+import { dottedOf, fieldsOf, only, TYPE } from "./der.ts";
+import { bufferOf, encodeSchema } from "./schema.ts";
 import {
   encodeKeyUsage,
   encodePurposes,
@@ -59,36 +64,43 @@ export interface ExtensionWishes {
 }
 
 /** @param value DER of the extension's own type */
-export function extension(dotted: string, critical: boolean, value: Uint8Array): Tree {
-  return sequence(oid(dotted), ...(critical ? [TRUE] : []), octetString(value));
+export function extension(extnID: string, critical: boolean, value: Uint8Array): ExtensionSchema {
+  return new ExtensionSchema({ extnID, critical, extnValue: new OctetString(bufferOf(value)) });
 }
 
 /** @returns the extensions in the order of RFC 5280. @throws ThornkeyError `USAGE` for a name that is none */
-export function extensionsFor(wishes: ExtensionWishes): Tree[] {
+export function extensionsFor(wishes: ExtensionWishes): ExtensionSchema[] {
   const { authority, usages = [], names = [], subjectKeyId, authorityKeyId, crlUrl } = wishes;
   const [keyUsages, purposes] = [usages.filter(isKeyUsage), usages.filter(isPurpose)];
-  const made: Tree[] = [];
+  const made: ExtensionSchema[] = [];
   const add = (name: keyof typeof EXTENSION, critical: boolean, value: Uint8Array) =>
     made.push(extension(EXTENSION[name], critical, value));
   if (authority !== undefined) add("basicConstraints", true, constraints(authority));
   if (keyUsages.length > 0) add("keyUsage", true, encodeKeyUsage(keyUsages));
   if (purposes.length > 0) add("extendedKeyUsage", false, encodePurposes(purposes));
-  if (subjectKeyId) add("subjectKeyIdentifier", false, encodeDer(octetString(subjectKeyId)));
-  if (authorityKeyId) add("authorityKeyIdentifier", false, encodeDer(sequence(implicit(0, authorityKeyId))));
+  if (subjectKeyId) add("subjectKeyIdentifier", false, encodeSchema(new SubjectKeyIdentifier(bufferOf(subjectKeyId))));
+  if (authorityKeyId) add("authorityKeyIdentifier", false, authorityKeyIdentifier(authorityKeyId));
   if (names.length > 0) add("subjectAltName", wishes.namesAreSubject ?? false, encodeAlternativeNames(names));
   if (crlUrl !== undefined) add("crlDistributionPoints", false, distributionPoint(crlUrl));
   return made;
 }
 
 function constraints(authority: Authority | false): Uint8Array {
-  if (authority === false) return encodeDer(sequence());
+  if (authority === false) return encodeSchema(new BasicConstraints());
   const { pathLength } = authority;
-  return encodeDer(sequence(TRUE, ...(pathLength === undefined ? [] : [smallInteger(pathLength)])));
+  return encodeSchema(
+    new BasicConstraints({ cA: true, ...(pathLength !== undefined && { pathLenConstraint: pathLength }) }),
+  );
+}
+
+/** @returns AuthorityKeyIdentifier, DER */
+export function authorityKeyIdentifier(keyId: Uint8Array): Uint8Array {
+  return encodeSchema(new AuthorityKeyIdentifier({ keyIdentifier: new KeyIdentifier(bufferOf(keyId)) }));
 }
 
 function distributionPoint(url: string): Uint8Array {
-  const names = fieldsOf(encodeAlternativeNames([`uri:${url}`])).next(TYPE.sequence);
-  return encodeDer(sequence(sequence(explicit(0, explicit(0, names)))));
+  const distributionPoint = new DistributionPointName({ fullName: [generalName(`uri:${url}`)] });
+  return encodeSchema(new CRLDistributionPoints([new DistributionPoint({ distributionPoint })]));
 }
 
 export interface Extension {

@@ -2,10 +2,11 @@
  * Distinguished names: as people write them (RFC 4514, and OpenSSL's /C=…/CN=…), and as certificates have them (RFC 5280,
  * 4.1.2.4). In RFC 4514 the most significant part stands last, in a certificate and in OpenSSL's form first.
  */
-import { encodeDer, type Tree } from "../../bytes/asn1.ts";
+import { AttributeTypeAndValue, AttributeValue, Name, RelativeDistinguishedName } from "@peculiar/asn1-x509";
 import { fromHex, toHex } from "../../bytes/bytes.ts";
 import { ThornkeyError } from "../../errors.ts";
-import { dottedOf, fieldsOf, oid, only, sequence, setOf, TYPE, textOf } from "./der.ts";
+import { dottedOf, fieldsOf, isDotted, only, TYPE } from "./der.ts";
+import { bufferOf, encodeSchema } from "./schema.ts";
 
 interface AttributeForm {
   readonly oid: string;
@@ -67,7 +68,16 @@ export type DistinguishedName = readonly (readonly Attribute[])[];
  */
 export function encodeName(text: string): Uint8Array {
   const name = text.startsWith("/") ? readSlashes(text) : readCommas(text);
-  return encodeDer(sequence(...name.map((attributes) => setOf(...attributes.map(attributeTree)))));
+  return encodeSchema(new Name(name.map((attributes) => new RelativeDistinguishedName(sorted(attributes)))));
+}
+
+/** SET OF: in the order of their encodings (X.690, 11.6). */
+function sorted(attributes: readonly Attribute[]): AttributeTypeAndValue[] {
+  return attributes
+    .map(attributeSchema)
+    .map((schema) => ({ schema, der: encodeSchema(schema) }))
+    .sort((a, b) => Buffer.compare(a.der, b.der))
+    .map(({ schema }) => schema);
 }
 
 /** @param name Name, DER. @returns it as RFC 4514 writes it. @throws ThornkeyError `MALFORMED` */
@@ -106,9 +116,13 @@ for (const [name, form] of Object.entries(ATTRIBUTES)) if (!SHOWN.has(form.oid))
 const BY_NAME = new Map(Object.entries(ATTRIBUTES).map(([name, form]) => [name.toLowerCase(), form]));
 const BY_OID = new Map([...SHOWN].map(([dotted, name]) => [dotted, ATTRIBUTES[name]]));
 
-function attributeTree({ type, value }: Attribute): Tree {
+const FIELDS = { utf8: "utf8String", printable: "printableString", ia5: "ia5String" } as const;
+
+function attributeSchema({ type, value }: Attribute): AttributeTypeAndValue {
   const form = BY_OID.get(type);
-  if (typeof value !== "string") return sequence(oid(type), value);
+  if (typeof value !== "string") {
+    return new AttributeTypeAndValue({ type, value: new AttributeValue({ anyValue: bufferOf(value) }) });
+  }
   const alphabet = form?.type ?? "utf8";
   const { pattern, words } = ALPHABETS[alphabet];
   const name = SHOWN.get(type) ?? type;
@@ -117,7 +131,7 @@ function attributeTree({ type, value }: Attribute): Tree {
   if (!pattern.test(value)) throw usage(`${name} may have ${words} only`);
   if ([...value].length > most) throw usage(`${name} has more than ${most} characters`);
   if (name === "C" && !/^[A-Za-z]{2}$/.test(value)) throw usage("C is a country's two letters");
-  return sequence(oid(type), textOf(TYPE[alphabet], value));
+  return new AttributeTypeAndValue({ type, value: new AttributeValue({ [FIELDS[alphabet]]: value }) });
 }
 
 function typeOf(text: string): string {
@@ -125,10 +139,7 @@ function typeOf(text: string): string {
   const form = BY_NAME.get(name.toLowerCase());
   if (form !== undefined) return form.oid;
   const dotted = name.replace(/^oid\./i, "");
-  if (/^[0-2](\.\d{1,9})+$/.test(dotted)) {
-    oid(dotted);
-    return dotted;
-  }
+  if (isDotted(dotted)) return dotted;
   throw usage(`there is no attribute '${name}'`, `known are ${[...SHOWN.values()].join(", ")}, and numbers as 2.5.4.3`);
 }
 

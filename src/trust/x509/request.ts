@@ -1,13 +1,15 @@
 /** Requests for certificates (PKCS#10, RFC 2986). */
-import { encodeDer } from "../../bytes/asn1.ts";
+import { Attributes, CertificationRequest, CertificationRequestInfo } from "@peculiar/asn1-csr";
+import { Attribute, Extensions } from "@peculiar/asn1-x509";
 import { ThornkeyError } from "../../errors.ts";
 import type { Signer } from "../signer.ts";
 import { type CertificateAlgorithm, certificateAlgorithmOf, isSignedBy, publicKeyIn } from "./algorithms.ts";
 import type { AlternativeName } from "./alternative-names.ts";
-import { readSigned, signed } from "./certificate.ts";
-import { dottedOf, explicit, fieldsOf, oid, only, sequence, setOf, smallInteger, TYPE } from "./der.ts";
+import { publicKeySchema, readSigned, signed } from "./certificate.ts";
+import { dottedOf, fieldsOf, only, TYPE } from "./der.ts";
 import { extensionsFor, readExtensions, type Statements, statementsOf } from "./extensions.ts";
 import { encodeName, readName } from "./names.ts";
+import { bufferOf, encodeSchema, nameOf } from "./schema.ts";
 import type { Usage } from "./usages.ts";
 
 /** RFC 2985, 5.4.2: extensions that are asked for. */
@@ -32,9 +34,16 @@ export async function createRequest(signer: Signer, options: RequestOptions): Pr
   const subject = encodeName(options.subject);
   const namesAreSubject = mustNameSomebody(subject, names);
   const wanted = extensionsFor({ names, usages, namesAreSubject });
-  const attributes = wanted.length === 0 ? [] : [sequence(oid(EXTENSION_REQUEST), setOf(sequence(...wanted)))];
-  const body = sequence(smallInteger(0), subject, signer.publicKey, explicit(0, ...attributes));
-  return signed(signer, algorithm, encodeDer(body));
+  const values = [bufferOf(encodeSchema(new Extensions(wanted)))];
+  const body = new CertificationRequestInfo({
+    version: 0,
+    subject: nameOf(subject),
+    subjectPKInfo: publicKeySchema(signer.publicKey),
+    attributes: new Attributes(wanted.length === 0 ? [] : [new Attribute({ type: EXTENSION_REQUEST, values })]),
+  });
+  return signed(signer, algorithm, body, (signatureAlgorithm, signature) => {
+    return new CertificationRequest({ certificationRequestInfo: body, signatureAlgorithm, signature });
+  });
 }
 
 /** @returns whether the alternative names have to stand for the subject. @throws ThornkeyError `USAGE` */

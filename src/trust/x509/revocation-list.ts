@@ -1,13 +1,21 @@
 /** Lists of revoked certificates (RFC 5280, 5: CRL version 2). */
-import { encodeDer, integerOf } from "../../bytes/asn1.ts";
+import {
+  CertificateList,
+  CRLNumber,
+  CRLReason,
+  RevokedCertificate,
+  TBSCertList,
+  Time,
+  Version,
+} from "@peculiar/asn1-x509";
 import { fromHex } from "../../bytes/bytes.ts";
 import { ThornkeyError } from "../../errors.ts";
 import type { Signer } from "../signer.ts";
 import { algorithmOf, type CertificateAlgorithm } from "./algorithms.ts";
 import { signed } from "./certificate.ts";
-import { explicit, implicit, sequence, smallInteger, TYPE } from "./der.ts";
-import { EXTENSION, extension } from "./extensions.ts";
-import { timeTree } from "./validity.ts";
+import { authorityKeyIdentifier, EXTENSION, extension } from "./extensions.ts";
+import { encodeSchema, integerBuffer, nameOf } from "./schema.ts";
+import { secondOf } from "./validity.ts";
 
 /** CRLReason (RFC 5280, 5.3.1). `removeFromCRL` is for delta lists, which are not made here. */
 const REASONS = {
@@ -53,36 +61,36 @@ export interface ListFields {
   readonly revoked: readonly Revoked[];
 }
 
-const VERSION_2 = 1;
-
 /** @returns CertificateList, DER */
 export async function signRevocationList(
   signer: Signer,
   algorithm: CertificateAlgorithm,
   fields: ListFields,
 ): Promise<Uint8Array> {
-  const entries = fields.revoked.map(({ serial, at, reason }) => {
+  const revokedCertificates = fields.revoked.map(({ serial, at, reason }) => {
     // A reason that says nothing is left out (RFC 5280, 5.3.1).
-    const code = encodeDer({ tag: TYPE.enumerated, content: [Uint8Array.of(REASONS[reason])] });
-    const extensions = reason === "unspecified" ? [] : [sequence(extension(EXTENSION.reasonCode, false, code))];
-    return sequence(integerOf(fromHex(serial)), timeTree(at), ...extensions);
+    const code = encodeSchema(new CRLReason(REASONS[reason]));
+    const crlEntryExtensions = [extension(EXTENSION.reasonCode, false, code)];
+    return new RevokedCertificate({
+      userCertificate: integerBuffer(fromHex(serial)),
+      revocationDate: new Time(secondOf(at)),
+      ...(reason !== "unspecified" && { crlEntryExtensions }),
+    });
   });
-  const keyId = encodeDer(sequence(implicit(0, fields.authorityKeyId)));
-  const body = sequence(
-    smallInteger(VERSION_2),
-    algorithmOf(algorithm).identifier,
-    fields.issuer,
-    timeTree(fields.thisUpdate),
-    timeTree(fields.nextUpdate),
+  const body = new TBSCertList({
+    version: Version.v2,
+    signature: algorithmOf(algorithm).schema,
+    issuer: nameOf(fields.issuer),
+    thisUpdate: new Time(secondOf(fields.thisUpdate)),
+    nextUpdate: new Time(secondOf(fields.nextUpdate)),
     // An empty list is left out (RFC 5280, 5.1.2.6).
-    ...(entries.length === 0 ? [] : [sequence(...entries)]),
-    explicit(
-      0,
-      sequence(
-        extension(EXTENSION.authorityKeyIdentifier, false, keyId),
-        extension(EXTENSION.crlNumber, false, encodeDer(smallInteger(fields.number))),
-      ),
-    ),
-  );
-  return signed(signer, algorithm, encodeDer(body));
+    ...(revokedCertificates.length > 0 && { revokedCertificates }),
+    crlExtensions: [
+      extension(EXTENSION.authorityKeyIdentifier, false, authorityKeyIdentifier(fields.authorityKeyId)),
+      extension(EXTENSION.crlNumber, false, encodeSchema(new CRLNumber(fields.number))),
+    ],
+  });
+  return signed(signer, algorithm, body, (signatureAlgorithm, signature) => {
+    return new CertificateList({ tbsCertList: body, signatureAlgorithm, signature });
+  });
 }

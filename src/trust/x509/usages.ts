@@ -1,7 +1,8 @@
 /** What a certified key is for: KeyUsage and ExtendedKeyUsage (RFC 5280, 4.2.1.3 and 4.2.1.12), by one table of names. */
-import { encodeDer } from "../../bytes/asn1.ts";
+import { ExtendedKeyUsage, KeyUsage as KeyUsageSchema } from "@peculiar/asn1-x509";
 import { ThornkeyError } from "../../errors.ts";
-import { dottedOf, fieldsOf, namedBits, namedBitsIn, oid, only, sequence, TYPE } from "./der.ts";
+import { dottedOf, fieldsOf, namedBitsIn, only, TYPE } from "./der.ts";
+import { encodeSchema } from "./schema.ts";
 
 /** Numbers of the bits. */
 const KEY_USAGES = {
@@ -42,12 +43,24 @@ export function usageOf(name: string): Usage {
 
 /** @returns KeyUsage, DER */
 export function encodeKeyUsage(usages: readonly KeyUsage[]): Uint8Array {
-  return encodeDer(namedBits(usages.map((usage) => KEY_USAGES[usage])));
+  return encodeSchema(new KeyUsageSchema(...namedBits(usages.map((usage) => KEY_USAGES[usage]))));
 }
 
 /** @returns ExtKeyUsageSyntax, DER */
 export function encodePurposes(purposes: readonly Purpose[]): Uint8Array {
-  return encodeDer(sequence(...purposes.map((purpose) => oid(PURPOSES[purpose]))));
+  return encodeSchema(new ExtendedKeyUsage(purposes.map((purpose) => PURPOSES[purpose])));
+}
+
+/**
+ * The order DER has for flags: bit 0 is the highest of the first byte; zeros at the end are left out (X.690, 11.2.2).
+ *
+ * @returns the bytes, and how many bits of the last are not used
+ */
+function namedBits(bits: readonly number[]): [ArrayBuffer, number] {
+  const highest = Math.max(-1, ...bits);
+  const bytes = new Uint8Array(Math.ceil((highest + 1) / 8));
+  for (const bit of bits) bytes[bit >> 3] = (bytes[bit >> 3] ?? 0) | (0x80 >> (bit & 7));
+  return [bytes.buffer, highest < 0 ? 0 : 7 - (highest & 7)];
 }
 
 /** @param der KeyUsage. @throws ThornkeyError `MALFORMED` */

@@ -1,7 +1,6 @@
 /** Times of certificates (RFC 5280, 4.1.2.5): UTCTime through 2049, GeneralizedTime from 2050 on; whole seconds, UTC. */
-import type { Tree } from "../../bytes/asn1.ts";
 import { ThornkeyError } from "../../errors.ts";
-import { type Fields, sequence, TYPE, textOf } from "./der.ts";
+import { type Fields, TYPE } from "./der.ts";
 
 /** Milliseconds since 1970, whole seconds. */
 export interface Validity {
@@ -13,17 +12,6 @@ export interface Validity {
 export const NO_END = Date.UTC(9999, 11, 31, 23, 59, 59);
 
 export const DAY = 86_400_000;
-
-export function validityTree({ notBefore, notAfter }: Validity): Tree {
-  return sequence(timeTree(notBefore), timeTree(notAfter));
-}
-
-/** @param time milliseconds since 1970, before the year 10000 */
-export function timeTree(time: number): Tree {
-  const digits = new Date(time).toISOString().replaceAll(/\.\d+|[-:T]/g, "");
-  const year = Number(digits.slice(0, 4));
-  return year >= 1950 && year < 2050 ? textOf(TYPE.utcTime, digits.slice(2)) : textOf(TYPE.generalizedTime, digits);
-}
 
 /** @returns milliseconds since 1970. @throws ThornkeyError `MALFORMED` */
 export function readTime(fields: Fields): number {
@@ -43,4 +31,9 @@ export function readValidity(fields: Fields): Validity {
   const [notBefore, notAfter] = [readTime(fields), readTime(fields)];
   fields.end();
   return { notBefore, notAfter };
+}
+
+/** @param time milliseconds since 1970. @returns the second it is in */
+export function secondOf(time: number): Date {
+  return new Date(Math.floor(time / 1000) * 1000);
 }
