@@ -2,6 +2,7 @@ import { connect } from "node:net";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ERROR_CODES } from "../../src/errors.ts";
+import { connectionLimits } from "../../src/gate/callers.ts";
 import { decodeStrictly, encodeStrictly } from "../../src/operations/protocol.ts";
 import { OPERATION_NAMES, operationOf } from "../../src/operations/table.ts";
 import { askAt } from "./lab.ts";
@@ -196,7 +197,7 @@ describe("whatever comes at api.sock, the gate answers with an error code and go
   });
 
   it("more connections of one user than his share", async () => {
-    const sockets = Array.from({ length: 300 }, () => connect(api).on("error", () => {}));
+    const sockets = Array.from({ length: connectionLimits().ofOneUser + 50 }, () => connect(api).on("error", () => {}));
     const refused = await new Promise<string>((resolve) => {
       for (const socket of sockets) socket.once("data", (chunk) => resolve(chunk.toString()));
     });
