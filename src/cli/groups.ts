@@ -17,6 +17,7 @@ export const GROUPS: readonly (readonly [names: readonly string[], load: () => P
   [["cert"], async () => [(await import("./cert.ts")).certCommand()]],
   [["token"], async () => [(await import("./token.ts")).tokenCommand()]],
   [["aws"], async () => [(await import("./aws.ts")).awsCommand()]],
+  [["pin"], async () => [(await import("./pin.ts")).pinCommand()]],
   [["wallet"], async () => [(await import("./wallet.ts")).walletCommand()]],
   [["bind"], async () => [(await import("./bind.ts")).bindCommand()]],
   [["journal"], async () => [(await import("./journal.ts")).journalCommand()]],

@@ -51,6 +51,14 @@ export interface Thornkey extends AsyncDisposable {
     change(object: string, change: With<"object.change", "object">): Promise<ObjectSummary>;
     delete(object: string, options?: CallOptions): Promise<void>;
   };
+  /** The caller's PIN, for the PKCS#11 socket with a login. */
+  readonly pins: {
+    set(args: With<"pin.set">): Promise<void>;
+    /** @throws ThornkeyError `NOT_PERMITTED` when it is wrong, `LIMIT_REACHED` after too many */
+    check(pin: Uint8Array, options?: CallOptions): Promise<void>;
+    status(options?: CallOptions): Promise<ReplyOf<"pin.status">>;
+    reset(uid: number, options?: CallOptions): Promise<void>;
+  };
   /** @param length 1 to 61,440 bytes */
   random(length: number, options?: CallOptions): Promise<Secret>;
   readonly storage: {
@@ -148,6 +156,12 @@ export function thornkeyOver(transport: Transport): Thornkey {
       change: async (object, { signal, ...change }) =>
         (await call("object.change", { object, ...change }, { signal })).object,
       delete: async (object, options) => void (await call("object.delete", { object }, options)),
+    },
+    pins: {
+      set: async (args) => void (await plain("pin.set")(args)),
+      check: async (pin, options) => void (await call("pin.check", { pin }, options)),
+      status: (options) => call("pin.status", {}, options),
+      reset: async (uid, options) => void (await call("pin.reset", { uid }, options)),
     },
     random: async (length, options) => (await call("random", { length }, options)).random,
     storage: {

@@ -40,6 +40,7 @@ export async function startGate(options: {
     fronts.push(await serveSshAgent(join(options.run, "ssh-agent.sock"), link, callers));
     const { servePkcs11 } = await import("./pkcs11/front.ts");
     fronts.push(await servePkcs11(join(options.run, "pkcs11.sock"), link, callers));
+    fronts.push(await servePkcs11(join(options.run, "pkcs11-login.sock"), link, callers, { login: true }));
   } catch (error) {
     await close();
     throw error;

@@ -4,6 +4,7 @@
  */
 import { CIPHERS, KEY_TYPE_NAMES, SIGNATURE_ALGORITHMS } from "./key-types.ts";
 import { MAXIMUM_OBJECT, OBJECT_CLASSES, OBJECT_FIELDS, OBJECT_INFO, OBJECT_SUMMARY } from "./objects.ts";
+import { PIN_BYTES, PIN_TRIES } from "./pins.ts";
 import { DIGEST_NAMES, ENFORCED_LINE, FIXED_POLICY, POLICY, RIGHTS } from "./policy.ts";
 import {
   bytes,
@@ -55,6 +56,7 @@ const time = integer(0, Number.MAX_SAFE_INTEGER, "milliseconds since 1970");
 const count = integer(0, Number.MAX_SAFE_INTEGER);
 const message = bytes(0, MAXIMUM_MESSAGE - 4096);
 const ingredient = optional(secretBytes(16, 1024, "what was chosen when the key was made"));
+const pin = secretBytes(PIN_BYTES.least, PIN_BYTES.most);
 const digest = optional(oneOf(DIGEST_NAMES));
 const spki = bytes(1, 1024, { about: "SubjectPublicKeyInfo, DER" });
 
@@ -729,6 +731,38 @@ export const OPERATIONS = {
     DEVICE_POLICY.fields,
     changes,
   ),
+  "pin.set": operation(
+    "Chooses the caller's PIN, which programs show at the PKCS#11 socket with a login. In place of one before, that one.",
+    "anyone",
+    "PUT /v1/pin",
+    { pin, before: optional(secretBytes(0, PIN_BYTES.most)) },
+    {},
+    changes,
+  ),
+  "pin.check": operation(
+    "Whether this is the caller's PIN. Wrong ones are counted.",
+    "anyone",
+    "POST /v1/pin/check",
+    { pin: secretBytes(0, PIN_BYTES.most) },
+    {},
+  ),
+  "pin.status": operation(
+    "Whether the caller chose a PIN, and how many wrong ones are left.",
+    "anyone",
+    "GET /v1/pin",
+    {},
+    { chosen: flag(), left: integer(0, PIN_TRIES) },
+    looks,
+  ),
+  "pin.reset": operation(
+    "Takes a user's PIN away.",
+    "administrator",
+    "DELETE /v1/pins/{uid}",
+    { uid: integer(0, 0xffffffff) },
+    {},
+    changes,
+  ),
+
   "namespace.create": operation(
     "Makes a namespace for a tenant.",
     "administrator",

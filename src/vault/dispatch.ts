@@ -12,6 +12,7 @@ import { journalHandlers } from "./handlers/journal.ts";
 import { keyNameHandlers } from "./handlers/key-names.ts";
 import { keyHandlers } from "./handlers/keys.ts";
 import { objectHandlers } from "./handlers/objects.ts";
+import { pinHandlers } from "./handlers/pins.ts";
 import { storageHandlers } from "./handlers/storage.ts";
 import { useHandlers } from "./handlers/uses.ts";
 import { walletHandlers } from "./handlers/wallet-operations.ts";
@@ -29,6 +30,7 @@ export const HANDLERS: Handlers<OperationName> = {
   ...bindingHandlers,
   ...journalHandlers,
   ...walletHandlers,
+  ...pinHandlers,
 };
 
 /** A destroyed vault still says that it is, and what happened. */

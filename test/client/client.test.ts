@@ -70,6 +70,10 @@ describe("a client", () => {
     await thornkey.namespaces.create({ name: "acme", administrators: [] });
     await thornkey.namespaces.list();
     await thornkey.namespaces.delete("acme");
+    await thornkey.pins.set({ pin: recovery });
+    await thornkey.pins.check(recovery);
+    await thornkey.pins.status();
+    await thornkey.pins.reset(1000);
     await thornkey.binding.status();
     await thornkey.binding.now();
     await thornkey.binding.seal({ rehearse: true });

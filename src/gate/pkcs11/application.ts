@@ -18,7 +18,11 @@ export interface Application {
   readonly budget: Budget;
   readonly sessions: ReadonlyMap<number, Session>;
   initialized: boolean;
+  /** Whether private objects are only for those who are logged in. */
+  readonly login: boolean;
   loggedIn: boolean;
+  /** @returns whether an object is not to be seen now */
+  hides(attributes: ReadonlyMap<number, AttributeValue>): boolean;
   /** @throws Refusal CKR_SESSION_COUNT */
   openSession(flags: number): Session;
   /** @throws Refusal CKR_SESSION_HANDLE_INVALID */
@@ -50,7 +54,13 @@ const BUDGET = 16 << 20;
 /** An object costs more than its attributes. */
 const OBJECT_BYTES = 2048;
 
-export function createApplication(dialect: Dialect, caller: CallerHandle, ask: Ask, shared: Shared): Application {
+export function createApplication(
+  dialect: Dialect,
+  caller: CallerHandle,
+  ask: Ask,
+  shared: Shared,
+  login = false,
+): Application {
   const { uid } = caller.facts;
   const token = createToken(ask, uid, shared);
   const budget = createBudget(BUDGET);
@@ -78,8 +88,14 @@ export function createApplication(dialect: Dialect, caller: CallerHandle, ask: A
     return refuse(otherwise);
   }
 
+  /** @throws Refusal CKR_USER_NOT_LOGGED_IN */
+  function visible(object: TokenObject): TokenObject {
+    return application.hides(object.attributes) ? refuse(CKR.USER_NOT_LOGGED_IN) : object;
+  }
+
   const application: Application = {
-    ...{ dialect, uid, ask, token, budget, sessions, initialized: false, loggedIn: false },
+    ...{ dialect, uid, ask, token, budget, sessions, initialized: false, login, loggedIn: false },
+    hides: (attributes) => login && !application.loggedIn && flagOf(attributes, CKA.PRIVATE),
     openSession(flags) {
       if (sessions.size >= MOST_SESSIONS) refuse(CKR.SESSION_COUNT);
       if ((flags & CKF.SERIAL_SESSION) === 0) refuse(CKR.SESSION_PARALLEL_NOT_SUPPORTED);
@@ -100,13 +116,14 @@ export function createApplication(dialect: Dialect, caller: CallerHandle, ask: A
     },
     object(handle, otherwise = CKR.OBJECT_HANDLE_INVALID) {
       const known = objects.get(handle)?.object ?? token.object(handle);
-      if (known !== undefined) return known;
-      return isTokenHandle(handle) ? search(handle, otherwise) : refuse(otherwise);
+      if (known !== undefined) return visible(known);
+      return isTokenHandle(handle) ? search(handle, otherwise).then(visible) : refuse(otherwise);
     },
     *sessionObjects() {
       for (const { object } of objects.values()) yield object;
     },
     addSessionObject(session, made) {
+      if (application.hides(made.attributes)) refuse(CKR.USER_NOT_LOGGED_IN);
       const object = { ...made, handle: ++lastObject };
       budget.take(costOf(object));
       objects.set(object.handle, { object, session: session.handle });
@@ -122,6 +139,7 @@ export function createApplication(dialect: Dialect, caller: CallerHandle, ask: A
     removeSessionObject: drop,
     logout() {
       application.loggedIn = false;
+      if (login) for (const session of sessions.values()) endAll(session);
       for (const [handle, { object }] of objects) if (flagOf(object.attributes, CKA.PRIVATE)) drop(handle);
     },
   };

@@ -11,7 +11,9 @@ export const findCalls: Handlers = {
     mustBeIdle(session, "find");
     const wanted = template.map(({ type, value }) => ({ type, value }));
     const stored = wantsOnlySessionObjects(wanted) ? [] : await application.token.list();
-    const found = [...stored, ...application.sessionObjects()].filter((object) => matches(object, wanted));
+    const found = [...stored, ...application.sessionObjects()].filter(
+      (object) => !application.hides(object.attributes) && matches(object, wanted),
+    );
     session.operations.find = finding(found.map((object) => object.handle));
     return DONE;
   },

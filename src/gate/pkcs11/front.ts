@@ -14,21 +14,28 @@ import { CKR } from "./constants.ts";
 import { refuse } from "./refusals.ts";
 import { createShared } from "./token.ts";
 
-const FRONT = "pkcs11";
+/** Names of the fronts, for policies: one where the kernel's word is enough, and one where a PIN is shown besides. */
+const FRONTS = { open: "pkcs11", login: "pkcs11-login" } as const;
 /** How long somebody may stay who is not served, in milliseconds. He is told, as he would wait for ever otherwise. */
 const REFUSED_MILLISECONDS = 10_000;
 
 /**
  * @param path of the socket
+ * @param options.login whether programs have to log in with their user's PIN
  * @throws ThornkeyError `FAILED` when the socket cannot be had
  */
-export async function servePkcs11(path: string, link: VaultLink, callers: Callers): Promise<Front> {
+export async function servePkcs11(
+  path: string,
+  link: VaultLink,
+  callers: Callers,
+  { login = false }: { login?: boolean } = {},
+): Promise<Front> {
   const sockets = new Set<Socket>();
   const shared = createShared();
   const server = createServer((socket) => {
     sockets.add(socket);
     socket.once("close", () => sockets.delete(socket));
-    const caller = callers.admit(socket, FRONT);
+    const caller = callers.admit(socket, login ? FRONTS.login : FRONTS.open);
     serveClient(socket, (dialect) => {
       if (typeof caller === "string") {
         setTimeout(() => socket.destroy(), REFUSED_MILLISECONDS).unref();
@@ -36,7 +43,7 @@ export async function servePkcs11(path: string, link: VaultLink, callers: Caller
       }
       const ask = <Name extends OperationName>(name: Name, args: object) =>
         link.call(caller, name, args) as Promise<ReplyOf<Name>>;
-      return createApplication(dialect, caller, ask, shared);
+      return createApplication(dialect, caller, ask, shared, login);
     });
   });
   server.maxConnections = callers.limits.all + REFUSED_AT_MOST;

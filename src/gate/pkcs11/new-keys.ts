@@ -79,6 +79,8 @@ export async function makeKey(
   make: () => Promise<{ readonly key: KeyInfo }>,
   meanings = MAKING,
 ): Promise<readonly TokenObject[]> {
+  // Every key of the vault is a private object, the public part aside.
+  if (application.login && !application.loggedIn) refuse(CKR.USER_NOT_LOGGED_IN);
   try {
     const { key } = await make();
     const notes = notesFor(template, key);

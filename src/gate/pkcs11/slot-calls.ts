@@ -1,5 +1,6 @@
 /** The library, the one slot, and the token in it. */
 import { readFileSync } from "node:fs";
+import { PIN_BYTES, PIN_TRIES } from "../../operations/pins.ts";
 import { type Application, MOST_SESSIONS } from "./application.ts";
 import type { ResultsOf, Version } from "./calls.ts";
 import { CKF, CKR, UNAVAILABLE } from "./constants.ts";
@@ -53,7 +54,10 @@ export const slotCalls: Handlers = {
   GetTokenInfo(application, slot) {
     mustBeSlot(slot);
     const device = application.token.device();
-    return device instanceof Promise ? device.then((id) => tokenInfo(application, id)) : tokenInfo(application, device);
+    if (application.login) return loginTokenInfo(application, device);
+    return device instanceof Promise
+      ? device.then((id) => tokenInfo(application, id, TOKEN_FLAGS))
+      : tokenInfo(application, device, TOKEN_FLAGS);
   },
 
   GetMechanismList(_, slot, room) {
@@ -80,14 +84,40 @@ export const slotCalls: Handlers = {
   },
 };
 
-function tokenInfo({ sessions }: Application, device: string): ResultsOf<"GetTokenInfo"> {
+/** Where a PIN is shown, the token says how it is with that. */
+async function loginTokenInfo(
+  application: Application,
+  device: string | Promise<string>,
+): Promise<ResultsOf<"GetTokenInfo">> {
+  const { chosen, left } = await application.ask("pin.status", {});
+  const flags = [
+    CKF.RNG | CKF.TOKEN_INITIALIZED | CKF.LOGIN_REQUIRED,
+    chosen ? CKF.USER_PIN_INITIALIZED : 0,
+    left < PIN_TRIES ? CKF.USER_PIN_COUNT_LOW : 0,
+    left === 1 ? CKF.USER_PIN_FINAL_TRY : 0,
+    left === 0 ? CKF.USER_PIN_LOCKED : 0,
+  ];
+  return tokenInfo(
+    application,
+    await device,
+    flags.reduce((all, flag) => all | flag, 0),
+    PIN_BYTES,
+  );
+}
+
+function tokenInfo(
+  { sessions }: Application,
+  device: string,
+  flags: number,
+  pin = { least: 0, most: PIN_BYTES.most as number },
+): ResultsOf<"GetTokenInfo"> {
   const readWrite = [...sessions.values()].filter((session) => session.readWrite).length;
   const [serial, none] = [device.slice(0, 16), UNAVAILABLE];
   return [
     ...([padded(LABEL, 32), padded(MANUFACTURER, 32), padded(MODEL, 16), padded(serial, 16)] as const),
-    ...([TOKEN_FLAGS, MOST_SESSIONS, sessions.size, MOST_SESSIONS, readWrite] as const),
+    ...([flags, MOST_SESSIONS, sessions.size, MOST_SESSIONS, readWrite] as const),
     // The longest and the shortest PIN; then memory, which nobody counts in bytes.
-    ...([255, 0, none, none, none, none] as const),
+    ...([pin.most, pin.least, none, none, none, none] as const),
     ...([VERSION, VERSION, padded("", 16)] as const),
   ];
 }

@@ -1,7 +1,7 @@
 /** Certificates, public keys of others, data of programs: kept for those who may see them. */
 import { fromHex, toHex } from "../../bytes/bytes.ts";
 import { ThornkeyError } from "../../errors.ts";
-import type { ObjectClass, ObjectInfo, ObjectSummary } from "../../operations/objects.ts";
+import { OBJECT_CLASSES, type ObjectClass, type ObjectInfo, type ObjectSummary } from "../../operations/objects.ts";
 import type { Grant } from "../../operations/policy.ts";
 import type { OperationName } from "../../operations/table.ts";
 import { fullName } from "../records.ts";
@@ -35,6 +35,10 @@ interface ObjectRecord {
   readonly public?: boolean | undefined;
   readonly unique?: boolean | undefined;
   readonly allow?: readonly Grant[] | undefined;
+}
+
+function isObjectClass(name: unknown): boolean {
+  return (OBJECT_CLASSES as readonly unknown[]).includes(name);
 }
 
 type Sight = "manage" | "observe" | undefined;
@@ -144,6 +148,7 @@ export const objectHandlers: Handlers<Names> = {
 function objectIn({ kind, body }: OpenRecord): ObjectRecord | undefined {
   if (kind !== KIND.object) return undefined;
   const record = body as ObjectRecord;
+  if (!isObjectClass(record?.class)) return undefined; // a PIN
   if (record?.version === 1) return record;
   throw new ThornkeyError("STATE_DAMAGED", "an object that this release cannot read", {
     hint: "was Thornkey downgraded? The release that wrote it can read it",
@@ -202,15 +207,16 @@ function recordIn(id: Uint8Array, generation: number, record: ObjectRecord) {
 }
 
 /** @returns how people know it: `certificate ~1000/tls` */
-export function objectTitle(record: Pick<ObjectRecord, "class" | "scope" | "label">): string {
+export function objectTitle(record: { class: ObjectClass | "pin"; scope: string; label: string }): string {
   return `${nounOf(record)} ${fullName(record.scope, record.label)}`;
 }
 
-function nounOf({ class: name }: Pick<ObjectRecord, "class">): string {
-  const nouns: { [Name in ObjectClass]: string } = {
+function nounOf({ class: name }: { class: ObjectClass | "pin" }): string {
+  const nouns: { [Name in ObjectClass | "pin"]: string } = {
     certificate: "certificate",
     "public-key": "public key",
     data: "data",
+    pin: "PIN",
   };
   return nouns[name];
 }

@@ -52,6 +52,7 @@ const BEGINNING = "00".repeat(32);
 
 /** After these a record is gone. */
 const GONE: ReadonlySet<unknown> = new Set([
+  "pin.reset",
   "key.deleted",
   "key.lost",
   "namespace.deleted",
