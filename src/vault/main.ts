@@ -5,9 +5,11 @@
 import { parseArgs } from "node:util";
 import { ERROR_CODES, ThornkeyError } from "../errors.ts";
 import { hardenProcess } from "../machine/hygiene.ts";
+import { giveBackLargeMemory } from "../machine/large-memory.ts";
 import { startedRoot } from "./root-spec.ts";
 
 hardenProcess();
+giveBackLargeMemory();
 
 try {
   if (process.argv[2] === "repair") {

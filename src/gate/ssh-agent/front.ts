@@ -65,28 +65,33 @@ async function serve(socket: Socket, answer: (message: Uint8Array) => Promise<Ui
 async function* messagesFrom(socket: Socket): AsyncGenerator<Uint8Array | "too long", void> {
   let held: Buffer = Buffer.alloc(0);
   let limit: NodeJS.Timeout | undefined;
-  for await (const chunk of socket as AsyncIterable<Buffer>) {
-    clearTimeout(limit);
-    const joined = Buffer.concat([held, chunk]);
-    held.fill(0);
-    chunk.fill(0);
-    let position = 0;
-    while (joined.length - position >= 4) {
-      const length = joined.readUInt32BE(position);
-      if (length > MAXIMUM_MESSAGE) {
-        joined.fill(0);
-        yield "too long";
-        return;
+  try {
+    for await (const chunk of socket as AsyncIterable<Buffer>) {
+      clearTimeout(limit);
+      const joined = Buffer.concat([held, chunk]);
+      held.fill(0);
+      chunk.fill(0);
+      let position = 0;
+      while (joined.length - position >= 4) {
+        const length = joined.readUInt32BE(position);
+        if (length > MAXIMUM_MESSAGE) {
+          joined.fill(0);
+          yield "too long";
+          return;
+        }
+        if (joined.length - position - 4 < length) break;
+        const message = new Uint8Array(joined.subarray(position + 4, position + 4 + length));
+        position += 4 + length;
+        yield message;
       }
-      if (joined.length - position - 4 < length) break;
-      const message = new Uint8Array(joined.subarray(position + 4, position + 4 + length));
-      position += 4 + length;
-      yield message;
+      held = Buffer.from(joined.subarray(position));
+      joined.fill(0);
+      // A message that is not whole after a while never will be.
+      if (held.length > 0) limit = setTimeout(() => socket.destroy(), MESSAGE_TIMEOUT).unref();
     }
-    held = Buffer.from(joined.subarray(position));
-    joined.fill(0);
-    // A message that is not whole after a while never will be.
-    if (held.length > 0) limit = setTimeout(() => socket.destroy(), MESSAGE_TIMEOUT).unref();
+  } finally {
+    // Also when the connection breaks off, or it would be kept until then.
+    clearTimeout(limit);
+    held.fill(0);
   }
-  clearTimeout(limit);
 }
