@@ -81,11 +81,15 @@ export interface RunOptions {
 
 const FOLDERS = `${process.env.PATH ?? ""}:/usr/sbin:/sbin`;
 
+/** So that our own command line starts faster (vitest.config.ts). */
+const { NODE_COMPILE_CACHE } = process.env;
+const CACHE = NODE_COMPILE_CACHE === undefined ? {} : { NODE_COMPILE_CACHE };
+
 /** Runs a program to its end, without blocking this process. */
 export async function run(program: string, args: readonly string[], options: RunOptions = {}): Promise<Done> {
   const { env, input = "", cwd, timeout = 60_000 } = options;
   const child = spawn(program, args, {
-    env: { PATH: FOLDERS, HOME: cwd ?? "/nonexistent", LC_ALL: "C.UTF-8", ...env },
+    env: { PATH: FOLDERS, HOME: cwd ?? "/nonexistent", LC_ALL: "C.UTF-8", ...CACHE, ...env },
     cwd,
     stdio: ["pipe", "pipe", "pipe"],
   });
@@ -132,7 +136,7 @@ export async function serve(
   { env, cwd }: Pick<RunOptions, "env" | "cwd"> = {},
 ): Promise<Served> {
   const child = spawn(program, args, {
-    env: { PATH: FOLDERS, HOME: "/nonexistent", ...env },
+    env: { PATH: FOLDERS, HOME: "/nonexistent", ...CACHE, ...env },
     cwd,
     stdio: ["ignore", "pipe", "pipe"],
   });
