@@ -67,6 +67,8 @@ export interface Thornkey extends AsyncDisposable {
     open(args: With<"storage.open">): Promise<Secret>;
   };
   status(options?: CallOptions): Promise<VaultStatus>;
+  /** As long as it is the same, lists and rights are. */
+  version(options?: CallOptions): Promise<Uint8Array>;
   figures(options?: CallOptions): Promise<ReplyOf<"figures">["figures"]>;
   freeze(args?: With<"freeze">): Promise<void>;
   thaw(options?: CallOptions): Promise<void>;
@@ -169,6 +171,7 @@ export function thornkeyOver(transport: Transport): Thornkey {
       open: async (args) => (await plain("storage.open")(args)).fileKey,
     },
     status: (options) => call("status", {}, options),
+    version: async (options) => (await call("version", {}, options)).version,
     figures: async (options) => (await call("figures", {}, options)).figures,
     freeze: async (args = {}) => void (await plain("freeze")(args)),
     thaw: async (options) => void (await call("thaw", {}, options)),

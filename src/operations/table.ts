@@ -676,6 +676,14 @@ export const OPERATIONS = {
   ),
 
   status: operation("How the vault is.", "anyone", "GET /v1/status", {}, STATUS.fields, looks),
+  version: operation(
+    "A mark of all that is stored: as long as it is the same, nobody's lists and rights have changed.",
+    "anyone",
+    "GET /v1/version",
+    {},
+    { version: bytes(16, 16) },
+    looks,
+  ),
   figures: operation(
     "Figures for monitors: operations, keys, roots.",
     "observer",

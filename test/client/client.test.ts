@@ -60,6 +60,7 @@ describe("a client", () => {
     await thornkey.storage.publicKey();
     await thornkey.storage.open({ stanzas: [] });
     await thornkey.status();
+    await thornkey.version();
     await thornkey.figures();
     await thornkey.freeze();
     await thornkey.thaw();

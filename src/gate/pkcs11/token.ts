@@ -2,6 +2,7 @@
  * The token as one caller sees it. What keys there are is asked of the vault each time somebody searches, so that a key
  * made or deleted by another door shows at once; what a key is never changes and is asked once.
  */
+import { equal } from "../../bytes/bytes.ts";
 import type { KeySummary, OperationName, ReplyOf } from "../../operations/table.ts";
 import { createHandles, type Handles } from "./handles.ts";
 import { type KeyFacts, keyFactsOf, labelOf } from "./key-facts.ts";
@@ -53,6 +54,8 @@ export function createToken(ask: Ask, uid: number, shared: Shared): Token {
   let objects = new Map<number, TokenObject>();
   /** By id and label. */
   let made = new Map<string, readonly TokenObject[]>();
+  /** What was listed last; programs ask again and again, and nothing has changed. */
+  let listed: { readonly version: Uint8Array; readonly all: readonly TokenObject[] } | undefined;
 
   function learn(id: string, fact: KeyFacts | undefined): KeyFacts | undefined {
     facts.set(id, fact ?? "no key");
@@ -133,6 +136,8 @@ export function createToken(ask: Ask, uid: number, shared: Shared): Token {
         return device;
       }),
     async list() {
+      const { version } = await ask("version", {});
+      if (listed !== undefined && equal(version, listed.version)) return listed.all;
       const [found, stored] = await Promise.all([keys(), storedOnes()]);
       const mine = new Set(found.filter(({ owner }) => owner === uid).map(labelOf));
       const named = found.map((key) => {
@@ -146,6 +151,8 @@ export function createToken(ask: Ask, uid: number, shared: Shared): Token {
       made = next;
       const all = [...[...next.values()].flat(), ...stored];
       objects = new Map(all.map((object) => [object.handle, object]));
+      // What changed after the version was asked for has another, and is listed the next time.
+      listed = { version, all };
       return all;
     },
     object: (handle) => objects.get(handle),

@@ -342,3 +342,27 @@ describe("copies and changes", () => {
     );
   });
 });
+
+describe("what changes by another door", () => {
+  it("shows at once at a connection that has looked before", async () => {
+    const labelled = (label: string) => find([CKA.LABEL, bytes(label)], [CKA.CLASS, CKO.PRIVATE_KEY]);
+    expect(await labelled("other-door")).toEqual([]);
+    expect(await labelled("other-door")).toEqual([]);
+    const { id } = await lab.thornkey.keys.create({ name: "other-door", type: "p256", policy: lab.mine });
+    const [handle] = await labelled("other-door");
+    expect(handle).toBeDefined();
+    await lab.thornkey.call("key.rename", { key: id, name: "renamed-there" });
+    expect(await labelled("other-door")).toEqual([]);
+    expect(await labelled("renamed-there")).toEqual([handle]);
+    const { id: data } = await lab.thornkey.objects.create({ name: "fact", class: "data", value: bytes("one") });
+    expect(await find([CKA.LABEL, bytes("fact")])).toHaveLength(1);
+    await lab.thornkey.objects.delete(data);
+    expect(await find([CKA.LABEL, bytes("fact")])).toEqual([]);
+    await lab.killVault();
+    await lab.startVault();
+    expect(await labelled("renamed-there")).toEqual([handle]);
+    await lab.thornkey.keys.delete(id);
+    expect(await labelled("renamed-there")).toEqual([]);
+    expect(await rv("SignInit", session, by(CKM.ECDSA), handle)).toBe(CKR.KEY_HANDLE_INVALID);
+  });
+});
