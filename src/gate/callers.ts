@@ -41,8 +41,34 @@ export interface Callers {
   readonly limits: ConnectionLimits;
 }
 
-/** How many more connections than may be served are taken, to be told so; those beyond are closed without a word. */
+/** How many more connections than may be served one front has open, to tell them so; those beyond are closed. */
 export const REFUSED_AT_MOST = 64;
+
+/** Connections that are not served, and are told why. */
+export interface Refused {
+  /** @returns false when there are too many of them already, and this one was closed */
+  take(socket: Socket): boolean;
+}
+
+/** @param milliseconds how long one may stay at the most */
+export function createRefused(milliseconds: number): Refused {
+  const sockets = new Set<Socket>();
+  return {
+    take(socket) {
+      if (sockets.size >= REFUSED_AT_MOST) {
+        socket.destroy();
+        return false;
+      }
+      sockets.add(socket);
+      const timer = setTimeout(() => socket.destroy(), milliseconds).unref();
+      socket.once("close", () => {
+        clearTimeout(timer);
+        sockets.delete(socket);
+      });
+      return true;
+    },
+  };
+}
 
 /** Connections of all fronts together, and one user's share of them: half, so that nobody alone keeps the others out. */
 export interface ConnectionLimits {

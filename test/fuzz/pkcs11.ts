@@ -40,11 +40,16 @@ const GOOD: readonly (readonly [CallName, ...unknown[]])[] = [
   ["CloseSession", 2],
 ];
 
+/** What the front may take to answer a whole frame, in milliseconds. */
+const PATIENCE = 60_000;
+
 /** @throws Error when a good request is not served any more */
 export async function fuzzPkcs11(path: string, frames: number, seed: number): Promise<Campaign> {
   const { below, bytes, oneOf, mutated } = numbers(seed);
   let [answered, ended] = [0, 0];
   let client: WireClient | undefined;
+  /** Nobody can tell any more where its frames begin: it may wait for the rest of something for ever. */
+  let garbled = false;
 
   function body({ dialect }: WireClient): Uint8Array {
     if (below(8) === 0) return bytes(below(120));
@@ -55,14 +60,19 @@ export async function fuzzPkcs11(path: string, frames: number, seed: number): Pr
   }
 
   for (let frame = 0; frame < frames; frame++) {
+    if (client === undefined) garbled = false;
     client ??= await openWireClient(path, below(3));
-    if (below(500) === 0) client.socket.write(bytes(1 + below(40))); // not even a frame
+    if (below(500) === 0) {
+      client.socket.write(bytes(1 + below(40))); // not even a frame
+      garbled = true;
+    }
     const current = client;
     const answer = await Promise.race([
       current.raw(body(current)),
-      new Promise<"late">((resolve) => setTimeout(() => resolve("late"), 2000).unref()),
+      new Promise<"late">((resolve) => setTimeout(() => resolve("late"), garbled ? 500 : PATIENCE).unref()),
     ]);
-    if (answer === "late") current.socket.destroy(); // a length was broken: it waits for the rest
+    if (answer === "late" && !garbled) throw new Error(`frame ${frame} of seed ${seed}: neither answered nor ended`);
+    if (answer === "late") current.socket.destroy();
     if (answer instanceof Uint8Array) answered++;
     else {
       ended++;

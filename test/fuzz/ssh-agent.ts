@@ -16,14 +16,15 @@ function blob(...strings: Uint8Array[]): Uint8Array {
   return body(0, ...strings).subarray(1);
 }
 
-function framed(message: Uint8Array): Uint8Array {
+function framed(given: Uint8Array): Uint8Array {
+  const message = given[0] === REQUEST.lock ? given.with(0, REQUEST.unlock) : given;
   return new Writer(4 + message.length).u32be(message.length).put(message).done();
 }
 
 const ed25519 = blob(text("ssh-ed25519"), new Uint8Array(32).fill(7));
 const p256 = blob(text("ecdsa-sha2-nistp256"), text("nistp256"), new Uint8Array(65).fill(4));
 
-/** Unlocking is not among them: a wrong passphrase is answered late on purpose. */
+/** Locking is not among them, and not made by chance: somebody's passphrase would have to be guessed, and that is slow. */
 const GOOD = [
   body(REQUEST.identities),
   body(REQUEST.sign, ed25519, text("what is signed"), new Uint8Array(0)),
@@ -46,16 +47,31 @@ const GOOD = [
 export const sshAgent: RawProtocol = {
   good: GOOD,
   framed,
-  check: (path) =>
-    new Promise((resolve, reject) => {
-      const socket = connect(path, () => socket.write(framed(body(REQUEST.identities))));
-      socket.setTimeout(60_000, () => socket.destroy(new Error("no answer")));
-      socket.once("error", reject);
-      socket.once("close", () => reject(new Error("the agent ended the connection")));
-      socket.once("data", (chunk) => {
-        socket.removeAllListeners("close").destroy();
-        if (chunk[4] === REPLY.identities) resolve();
-        else reject(new Error(`the agent answers ${chunk[4]}`));
-      });
-    }),
+  /** Listing, and locking with a passphrase, whose hash takes memory. */
+  async check(path) {
+    const passphrase = text("open sesame");
+    for (const [message, wanted] of [
+      [body(REQUEST.identities), REPLY.identities],
+      [body(REQUEST.lock, passphrase), REPLY.success],
+      [body(REQUEST.unlock, passphrase), REPLY.success],
+    ] as const) {
+      const answer = await ask(path, message);
+      if (answer !== wanted) throw new Error(`the agent answers ${answer} to ${message[0]}`);
+    }
+  },
 };
+
+/** @returns the type of the answer */
+function ask(path: string, message: Uint8Array): Promise<number | undefined> {
+  return new Promise((resolve, reject) => {
+    const whole = new Writer(4 + message.length).u32be(message.length).put(message).done();
+    const socket = connect(path, () => socket.write(whole));
+    socket.setTimeout(60_000, () => socket.destroy(new Error("no answer")));
+    socket.once("error", reject);
+    socket.once("close", () => reject(new Error("the agent ended the connection")));
+    socket.once("data", (chunk) => {
+      socket.removeAllListeners("close").destroy();
+      resolve(chunk[4]);
+    });
+  });
+}

@@ -1,4 +1,3 @@
-import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -7,6 +6,7 @@ import { connectionLimits } from "../../src/gate/callers.ts";
 import { decodeStrictly, encodeStrictly } from "../../src/operations/protocol.ts";
 import { OPERATION_NAMES, operationOf } from "../../src/operations/table.ts";
 import { askAt } from "./lab.ts";
+import { connectPatiently } from "./patiently.ts";
 import { type GateProcess, openProcessLab, type ProcessLab, spawnGate } from "./process-lab.ts";
 import { sample } from "./vault-double.ts";
 
@@ -201,11 +201,9 @@ describe("whatever comes at api.sock, the gate answers with an error code and go
     const sockets: Socket[] = [];
     const refused = await new Promise<string>((resolve, reject) => {
       const more = async () => {
-        // One after the other: more than the kernel's queue takes at once would be turned away by the kernel.
         for (let each = 0; each < connectionLimits().ofOneUser + 50; each++) {
-          const socket = connect(api).on("error", () => {});
+          const socket = await connectPatiently(api);
           sockets.push(socket.once("data", (chunk) => resolve(chunk.toString())));
-          await once(socket, "connect");
         }
       };
       more().catch(reject);

@@ -140,7 +140,7 @@ describe.skipIf(missing.length > 0)(`thornkey aws (${missing.join(", ") || "all 
       { topic: `t/${key}`, message: "two" },
     ]);
     noteResult({
-      ...{ program: "thornkey aws", version: versionOf("mosquitto", "-h"), keys: [`${keyKind(key)}`] },
+      ...{ program: "thornkey aws with mosquitto", version: versionOf("mosquitto", "-h"), keys: [`${keyKind(key)}`] },
       seen: "fleet provisioning by CSR, then publish and subscribe, before mosquitto and a responder of the tests (no AWS)",
     });
   });

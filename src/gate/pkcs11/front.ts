@@ -4,7 +4,7 @@
  */
 import { createServer, type Socket } from "node:net";
 import type { OperationName, ReplyOf } from "../../operations/table.ts";
-import { type Callers, REFUSED_AT_MOST } from "../callers.ts";
+import { type Callers, createRefused, REFUSED_AT_MOST } from "../callers.ts";
 import type { Front } from "../gate.ts";
 import { listenAt } from "../sockets.ts";
 import type { VaultLink } from "../vault-link.ts";
@@ -32,15 +32,14 @@ export async function servePkcs11(
 ): Promise<Front> {
   const sockets = new Set<Socket>();
   const shared = createShared();
+  const refused = createRefused(REFUSED_MILLISECONDS);
   const server = createServer((socket) => {
     sockets.add(socket);
     socket.once("close", () => sockets.delete(socket));
     const caller = callers.admit(socket, login ? FRONTS.login : FRONTS.open);
+    if (typeof caller === "string" && !refused.take(socket)) return;
     serveClient(socket, (dialect) => {
-      if (typeof caller === "string") {
-        setTimeout(() => socket.destroy(), REFUSED_MILLISECONDS).unref();
-        return refuse(CKR.DEVICE_ERROR);
-      }
+      if (typeof caller === "string") return refuse(CKR.DEVICE_ERROR);
       const ask = <Name extends OperationName>(name: Name, args: object) =>
         link.call(caller, name, args) as Promise<ReplyOf<Name>>;
       return createApplication(dialect, caller, ask, shared, login);

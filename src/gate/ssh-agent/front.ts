@@ -1,7 +1,7 @@
 /** The ssh-agent front: SSH_AUTH_SOCK, IdentityAgent and HostKeyAgent of OpenSSH, on ssh-agent.sock. */
 import { createServer, type Socket } from "node:net";
 import { Writer } from "../../bytes/writer.ts";
-import { type Callers, REFUSED_AT_MOST } from "../callers.ts";
+import { type Callers, createRefused, REFUSED_AT_MOST } from "../callers.ts";
 import type { Front } from "../gate.ts";
 import { listenAt } from "../sockets.ts";
 import type { VaultLink } from "../vault-link.ts";
@@ -13,6 +13,8 @@ import { MAXIMUM_MESSAGE, REPLY } from "./messages.ts";
 
 /** Milliseconds a message that has begun may take to be there. */
 const MESSAGE_TIMEOUT = 30_000;
+/** Milliseconds somebody may stay who is not served. */
+const REFUSED_MILLISECONDS = 10_000;
 
 /**
  * @param path of the socket
@@ -22,13 +24,16 @@ export async function serveSshAgent(path: string, link: VaultLink, callers: Call
   const sockets = new Set<Socket>();
   const memory = createMemory();
   const locks = createLocks();
+  const refused = createRefused(REFUSED_MILLISECONDS);
   const server = createServer((socket) => {
     sockets.add(socket);
     socket.once("close", () => sockets.delete(socket));
     socket.on("error", () => socket.destroy());
     const caller = callers.admit(socket, FRONT);
     if (caller === "unknown" || caller === "too many") {
-      socket.destroy();
+      if (!refused.take(socket)) return;
+      // Whatever he asks: no. He hears it, and does not think that the agent broke down.
+      socket.once("data", () => socket.end(framed(Uint8Array.of(REPLY.failure))));
       return;
     }
     const ask = askerFor(link, caller);
@@ -47,10 +52,14 @@ export async function serveSshAgent(path: string, link: VaultLink, callers: Call
   };
 }
 
+function framed(reply: Uint8Array): Uint8Array {
+  return new Writer(4 + reply.length).u32be(reply.length).put(reply).done();
+}
+
 async function serve(socket: Socket, answer: (message: Uint8Array) => Promise<Uint8Array>): Promise<void> {
   for await (const message of messagesFrom(socket)) {
     const reply = message === "too long" ? Uint8Array.of(REPLY.failure) : await answer(message);
-    const written = socket.write(new Writer(4 + reply.length).u32be(reply.length).put(reply).done());
+    const written = socket.write(framed(reply));
     if (message === "too long") break;
     if (!written)
       await new Promise<void>((resolve) => {

@@ -1,7 +1,11 @@
 /** Many programs that are connected at the same time. */
+import { chmodSync } from "node:fs";
+import type { Socket } from "node:net";
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { connectionLimits } from "../../../src/gate/callers.ts";
 import { CKR } from "../../../src/gate/pkcs11/constants.ts";
+import { connectPatiently } from "../patiently.ts";
 import { openTokenLab, type TokenLab } from "./lab.ts";
 import { openWireClient, type WireClient } from "./wire-client.ts";
 
@@ -49,6 +53,20 @@ it.skipIf(!possible)(
     for (let each = 1; each < ofOneUser; each++) clients.push(await openWireClient(lab.socket));
     const refused = await openWireClient(lab.socket);
     expect(await refused.call("GetInfo")).toBe(CKR.DEVICE_ERROR);
+    // However often he comes again, it is he who is closed out, and nobody else.
+    const again: Socket[] = [];
+    for (let each = 0; each < ofOneUser + 200; each++) {
+      again.push(await connectPatiently(lab.socket));
+    }
+    if (process.getuid?.() === 0) {
+      chmodSync(lab.folder, 0o755);
+      const program = join(import.meta.dirname, "stranger.ts");
+      const ids = ["--reuid=54321", "--regid=54321", "--clear-groups"];
+      const { status, output } = await lab.run("setpriv", [...ids, process.execPath, program, lab.socket, "1"]);
+      expect(status, output).toBe(0);
+      expect(output).toContain('"found 3":0');
+    }
+    for (const socket of again) socket.destroy();
     clients.pop()?.close();
     await expect
       .poll(

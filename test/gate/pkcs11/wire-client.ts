@@ -1,9 +1,9 @@
 /** A client of p11-kit's protocol for tests: it can send what no right client would. */
-import { once } from "node:events";
-import { connect, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import { CALLS, type CallName, callOf } from "../../../src/gate/pkcs11/calls.ts";
 import { type Dialect, readReply, writeRequest } from "../../../src/gate/pkcs11/codec.ts";
 import { createFrameReader, frameOf } from "../../../src/gate/pkcs11/frames.ts";
+import { connectPatiently } from "../patiently.ts";
 
 export interface WireClient {
   readonly socket: Socket;
@@ -18,8 +18,7 @@ export interface WireClient {
 const GREETING = new Uint8Array(Buffer.from("PRIVATE-GNOME-KEYRING-PKCS11-PROTOCOL-V-1"));
 
 export async function openWireClient(path: string, version = 2): Promise<WireClient> {
-  const socket = connect(path);
-  await once(socket, "connect");
+  const socket = await connectPatiently(path);
   const dialect: Dialect = { version, width: 8 };
   const waiting = new Map<number, (body: Uint8Array | undefined) => void>();
   const frames = createFrameReader();
