@@ -122,7 +122,8 @@ function find(name: string): string | undefined {
 }
 
 async function ourToken(product: Product): Promise<Token> {
-  const up = await product.up();
+  // Each in a session of its own, as systemd starts them, and as the peer is.
+  const [vaultHalf, gateHalf] = [await product.vault(), await product.gate()];
   const vault = await connect({ run: product.run });
   const policy = { allow: [{ who: "any", rights: ["use" as const] }] };
   await vault.keys.create({ name: "ec", type: "p256", policy });
@@ -131,7 +132,10 @@ async function ourToken(product: Product): Promise<Token> {
   return {
     env: { P11_KIT_SERVER_ADDRESS: `unix:path=${join(product.run, "pkcs11.sock")}` },
     pin: undefined,
-    end: () => up.end(),
+    async end() {
+      await gateHalf.end();
+      await vaultHalf.end();
+    },
   };
 }
 
