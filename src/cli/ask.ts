@@ -49,6 +49,20 @@ export function readInput(path: string | undefined): Uint8Array {
 }
 
 /**
+ * Reads a secret: what comes back is the only copy, which the caller zeroes.
+ *
+ * @param path a file, or `-` for standard input
+ * @throws ThornkeyError `FILE_NOT_FOUND`, `NOT_PERMITTED`, `FAILED`
+ */
+export function readSecret(path: string): Buffer {
+  try {
+    return readFileSync(path === "-" ? 0 : path);
+  } catch (cause) {
+    throw fileError(path === "-" ? "standard input" : path, cause);
+  }
+}
+
+/**
  * Writes a result: to a file, or for `-` and nothing to standard output.
  *
  * @param mode of a new file; 0o600 makes a new file also where one is

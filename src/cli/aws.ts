@@ -30,7 +30,7 @@ export function awsCommand(): Command {
       .option("--client-id <id>", "the thing's name without it")
       .option("--subscribe <topic>", "print what is sent there; as often as you like, or with commas", collect)
       .option("--publish <topic>", "send a message there")
-      .option("--message <text>", "the message; standard input without it")
+      .option("--message <text>", "the message; standard input without it, or for -")
       .addOption(new Option("--qos <n>", "0: at most once; 1: at least once").choices(["0", "1"]).default("1"))
       .option("--count <n>", "end after so many messages", positive)
       .addOption(new Option("--mqtt <version>", "of the protocol").choices(["3", "5"]).default("3"))

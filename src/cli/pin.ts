@@ -1,5 +1,5 @@
 import { Command } from "commander";
-import { type AskOptions, asking, readInput, show, wholeNumber, withVault } from "./ask.ts";
+import { type AskOptions, asking, readSecret, show, wholeNumber, withVault } from "./ask.ts";
 
 interface SetOptions extends AskOptions {
   readonly new: string;
@@ -51,7 +51,7 @@ Example:
 }
 
 function pinIn(file: string): Uint8Array {
-  const bytes = readInput(file);
+  const bytes = readSecret(file);
   const end = bytes.at(-1) === 10 ? bytes.length - 1 : bytes.length;
   return bytes.subarray(0, end);
 }

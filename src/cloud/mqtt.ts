@@ -62,19 +62,22 @@ export async function openMqtt(options: MqttOptions): Promise<MqttSession> {
   });
   ended.catch(() => {}); // whoever is interested waits for it
   let last: unknown;
+  let established = false;
   let closing = false;
   client.on("error", (error) => {
     last = error;
-    if (!options.reconnect) endWith(connectionError(where, error));
+    // One that never was, and one that was refused, will not be there the next time.
+    if (!options.reconnect || !established || isRefusal(error)) endWith(connectionError(where, error));
   });
   client.on("close", () => {
-    if (!closing && !options.reconnect) endWith(connectionError(where, last));
+    if (!closing && (!options.reconnect || !established)) endWith(connectionError(where, last));
   });
   const soon = <T>(what: string, promise: Promise<T>) =>
     within(timeout, () => timedOut(what, where, last), [promise, ended]);
 
   try {
     await soon("connected", new Promise<void>((resolve) => client.once("connect", () => resolve())));
+    established = true;
   } catch (error) {
     closing = true;
     client.end(true);
@@ -156,6 +159,12 @@ const SERVER_NOT_TRUSTED = new Set([
   ...["CERT_SIGNATURE_FAILURE", "INVALID_CA", "CERT_UNTRUSTED", "ERR_TLS_CERT_ALTNAME_INVALID"],
 ]);
 
+/** Whether one side does not accept the other in TLS. */
+function isRefusal(error: unknown): boolean {
+  const { code = "" } = (error ?? {}) as { code?: unknown };
+  return SERVER_NOT_TRUSTED.has(`${code}`) || /^ERR_(SSL|OSSL)_/.test(`${code}`);
+}
+
 function connectionError(where: string, error: unknown): ThornkeyError {
   if (error instanceof ThornkeyError) return error;
   const { code = "" } = (error ?? {}) as { code?: unknown };
@@ -165,7 +174,7 @@ function connectionError(where: string, error: unknown): ThornkeyError {
       cause: error,
     });
   }
-  if (`${code}`.startsWith("ERR_SSL_") || `${code}`.startsWith("ERR_OSSL_")) {
+  if (isRefusal(error)) {
     return new ThornkeyError("NOT_PERMITTED", `${where} and this client do not agree on TLS: ${sentenceOf(error)}`, {
       hint: "is the certificate active at the broker, and the key the one it was made for?",
       cause: error,

@@ -61,9 +61,7 @@ describe.skipIf(missing.length > 0)(`thornkey aws (${missing.join(", ") || "all 
       device.path("mosquitto.conf"),
       `${user}allow_anonymous true\n${listener(ports.any, "tlsv1.2")}\n${listener(ports.newest, "tlsv1.3")}\n`,
     );
-    broker = await serve("mosquitto", ["-c", device.path("mosquitto.conf"), "-v"], () =>
-      [ports.any, ports.newest].every(answersAt),
-    );
+    await startBroker();
     const file = (name: string) => readFileSync(device.path(name));
     responder = await openResponder(device, `mqtts://localhost:${ports.any}`, {
       ...{ ca: file("ca.pem"), cert: file("responder.pem"), key: file("responder.key") },
@@ -84,6 +82,12 @@ describe.skipIf(missing.length > 0)(`thornkey aws (${missing.join(", ") || "all 
   afterEach(() => {
     responder.answerWith = "certificate of the request";
   });
+
+  async function startBroker(): Promise<void> {
+    broker = await serve("mosquitto", ["-c", device.path("mosquitto.conf"), "-v"], () =>
+      [ports.any, ports.newest].every(answersAt),
+    );
+  }
 
   const thornkey = (...args: string[]) =>
     run(process.execPath, [MAIN, ...args], { cwd: device.folder, env: { THORNKEY_RUN: device.run } });
@@ -215,6 +219,22 @@ describe.skipIf(missing.length > 0)(`thornkey aws (${missing.join(", ") || "all 
     expect([strange.status, strange.err]).toEqual([3, expect.stringContaining("is not accepted")]);
   });
 
+  it("a connection that breaks is made again, with what was subscribed", async () => {
+    const as = (id: string) => ["--client-id", id, "--endpoint", `localhost:${ports.any}`, "--ca", "ca.pem"];
+    const listening = thornkey("aws", "connect", "--key", "claim", ...as("l"), "--subscribe", "again", "--count", "1");
+    const subscribed = () => broker.said().includes("again (QoS 1)");
+    await until(subscribed);
+    await broker.stop("SIGKILL");
+    await startBroker();
+    await until(subscribed);
+    const sent = await thornkey(
+      ...["aws", "connect", "--key", "claim", ...as("s"), "--publish", "again", "--message", "back"],
+    );
+    expect(sent.status, sent.err).toBe(0);
+    const { status, out, err } = await listening;
+    expect([status, out], err).toEqual([0, "again back\n"]);
+  });
+
   it("usage is checked before anything is sent", async () => {
     for (const [args, words] of [
       [[], "who is the claim?"],
@@ -228,6 +248,10 @@ describe.skipIf(missing.length > 0)(`thornkey aws (${missing.join(", ") || "all 
       expect([2, 4], err).toContain(status);
       expect(err).toContain(words);
     }
+    const subscribing = ["aws", "connect", "--key", "claim", "--client-id", "c", "--subscribe", "t"];
+    const where = ["--endpoint", `localhost:${ports.any}`];
+    const strange = await thornkey(...subscribing, ...where, "--ca", "stranger.pem");
+    expect([strange.status, strange.err]).toEqual([3, expect.stringContaining("--ca FILE")]);
     const unknown = await thornkey("aws", "connect", "--key", "claim");
     expect([unknown.status, unknown.err]).toEqual([2, expect.stringContaining("'thornkey aws provision' once")]);
   });

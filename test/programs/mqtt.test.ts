@@ -150,7 +150,7 @@ describe.skipIf(missing.length > 0 || !possible)(`MQTT (${missing.join(", ") || 
       const { default: manifest } = await import("aws-iot-device-sdk-v2/package.json", { with: { type: "json" } });
       noteResult({
         ...{ program: "AWS IoT Device SDK v2", version: manifest.version, keys: kindsOf(name) },
-        seen: "client certificate by its own TLS (1.2), MQTT 3.1.1 and 5; with a PIN and without",
+        seen: "client certificate by its own TLS (1.2); MQTT 3.1.1 with a PIN and without, and MQTT 5",
       });
     });
   });

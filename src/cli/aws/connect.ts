@@ -70,7 +70,7 @@ async function mqttOptions(vault: Thornkey, options: ConnectOptions): Promise<Mq
 }
 
 function payloadOf({ message }: ConnectOptions): Uint8Array {
-  return message === undefined ? readInput("-") : new TextEncoder().encode(message);
+  return message === undefined || message === "-" ? readInput("-") : new TextEncoder().encode(message);
 }
 
 /** Prints what comes, and ends after as many as are wanted. */

@@ -4,7 +4,7 @@ import { provision } from "../../cloud/aws/provisioning.ts";
 import { type MqttOptions, openMqtt } from "../../cloud/mqtt.ts";
 import { ThornkeyError } from "../../errors.ts";
 import { attach, certificateOf, createRequest, pem, signerOf } from "../../trust/index.ts";
-import { type AskOptions, readInput, show, withVault } from "../ask.ts";
+import { type AskOptions, readInput, readSecret, show, withVault } from "../ask.ts";
 import { parametersOf } from "../aws.ts";
 import { note } from "../output.ts";
 import { endpointOf } from "./endpoint.ts";
@@ -86,7 +86,7 @@ async function claimOf(vault: Thornkey, options: ProvisionOptions): Promise<Clai
     return { tls: { cert, ...keyInTls(key, options.run) }, forget() {} };
   }
   if (name === undefined && claimCert !== undefined && claimKey !== undefined) {
-    const [cert, key] = [Buffer.from(readInput(claimCert)), Buffer.from(readInput(claimKey))];
+    const [cert, key] = [Buffer.from(readInput(claimCert)), readSecret(claimKey)];
     return { tls: { cert, key }, forget: () => void key.fill(0) };
   }
   throw new ThornkeyError("USAGE", "who is the claim?", {
