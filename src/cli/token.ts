@@ -1,6 +1,8 @@
 import { Command, InvalidArgumentError, Option } from "commander";
 import type { KeyType } from "../client/index.ts";
 import { ThornkeyError } from "../errors.ts";
+import { secondsOf } from "../trust/durations.ts";
+import { signerOf } from "../trust/signer.ts";
 import {
   type Cbor,
   createClientAssertion,
@@ -9,12 +11,10 @@ import {
   createProof,
   type Json,
   type JsonObject,
-  secondsOf,
-  signerOf,
   TOKEN_ALGORITHMS,
   type TokenAlgorithmName,
   verifyToken,
-} from "../trust/index.ts";
+} from "../trust/tokens/index.ts";
 import { type AskOptions, asking, readInput, show, withVault, writeOutput } from "./ask.ts";
 
 interface TokenOptions extends AskOptions {

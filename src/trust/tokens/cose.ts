@@ -3,8 +3,8 @@ import { decode, encode } from "cborg";
 import { concat } from "../../bytes/bytes.ts";
 import { ThornkeyError } from "../../errors.ts";
 import type { KeyType } from "../../operations/key-types.ts";
+import { isSignature, publicKeyIn } from "../signatures.ts";
 import type { Signer } from "../signer.ts";
-import { isSignature, publicKeyIn } from "../x509/algorithms.ts";
 import {
   TOKEN_ALGORITHMS,
   type TokenAlgorithmName,

@@ -1,8 +1,8 @@
 /** Signatures in JOSE's compact form (RFC 7515, 7.1). */
 import { ThornkeyError } from "../../errors.ts";
 import type { KeyType } from "../../operations/key-types.ts";
+import { isSignature, publicKeyIn } from "../signatures.ts";
 import type { Signer } from "../signer.ts";
-import { isSignature, publicKeyIn } from "../x509/algorithms.ts";
 import {
   TOKEN_ALGORITHMS,
   type TokenAlgorithmName,

@@ -1,12 +1,12 @@
 /**
  * The signatures of X.509 (RFC 5758, 8410, 8017, 4055): how each is named, made by the vault, and checked here without it.
  */
-import { createPublicKey, type KeyObject, verify } from "node:crypto";
 import { RsaSaPssParams } from "@peculiar/asn1-rsa";
 import { AlgorithmIdentifier } from "@peculiar/asn1-x509";
 import { equal } from "../../bytes/bytes.ts";
 import { ThornkeyError } from "../../errors.ts";
 import { type Digest, factsOf, type KeyType } from "../../operations/key-types.ts";
+import { isSignature, publicKeyIn, SALT_LENGTHS } from "../signatures.ts";
 import type { SignatureSpec } from "../signer.ts";
 import { bufferOf, encodeSchema } from "./schema.ts";
 
@@ -19,7 +19,6 @@ interface Algorithm {
   readonly key: "ec" | "rsa" | "ed25519";
 }
 
-const SALT_LENGTHS: { readonly [Name in Digest]?: number } = { sha256: 32, sha384: 48, sha512: 64 };
 const DIGEST_OIDS: { readonly [Name in Digest]?: string } = {
   sha256: "2.16.840.1.101.3.4.2.1",
   sha384: "2.16.840.1.101.3.4.2.2",
@@ -124,36 +123,4 @@ export function isSignedBy(
   const publicKey = publicKeyIn(spki);
   if (publicKey.asymmetricKeyType !== key) return false;
   return isSignature(spec, publicKey, message, signature, "der");
-}
-
-/** Checks with node:crypto, and not with the vault. @param format of ECDSA */
-export function isSignature(
-  { algorithm, digest }: SignatureSpec,
-  publicKey: KeyObject,
-  message: Uint8Array,
-  signature: Uint8Array,
-  format: "der" | "raw",
-): boolean {
-  const dsaEncoding = format === "der" ? ("der" as const) : ("ieee-p1363" as const);
-  const saltLength = SALT_LENGTHS[digest ?? "sha256"] ?? 0;
-  const padding = algorithm === "rsa-pss" ? { padding: 6, saltLength } : {}; // RSA_PKCS1_PSS_PADDING
-  try {
-    return verify(
-      algorithm === "ed25519" ? null : (digest ?? null),
-      message,
-      { key: publicKey, dsaEncoding, ...padding },
-      signature,
-    );
-  } catch {
-    return false;
-  }
-}
-
-/** @throws ThornkeyError `MALFORMED` */
-export function publicKeyIn(spki: Uint8Array): KeyObject {
-  try {
-    return createPublicKey({ key: Buffer.from(spki), format: "der", type: "spki" });
-  } catch (cause) {
-    throw new ThornkeyError("MALFORMED", "a public key of a kind that is not taken here", { cause });
-  }
 }

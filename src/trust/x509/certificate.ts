@@ -14,8 +14,9 @@ import {
 import { unsignedDigits } from "../../bytes/asn1.ts";
 import { equal, toHex } from "../../bytes/bytes.ts";
 import { ThornkeyError } from "../../errors.ts";
+import { publicKeyIn } from "../signatures.ts";
 import type { Signer } from "../signer.ts";
-import { algorithmOf, type CertificateAlgorithm, isSignedBy, publicKeyIn } from "./algorithms.ts";
+import { algorithmOf, type CertificateAlgorithm, isSignedBy } from "./algorithms.ts";
 import { fieldsOf, only, TYPE } from "./der.ts";
 import { type Extensions as ReadExtensions, readExtensions, type Statements, statementsOf } from "./extensions.ts";
 import { nameText } from "./names.ts";
@@ -53,9 +54,18 @@ export async function signCertificate(
   });
 }
 
-/** @param spki SubjectPublicKeyInfo, DER, which the vault gave */
+/**
+ * @param spki SubjectPublicKeyInfo, DER: the vault's, or that of a request
+ * @throws ThornkeyError `MALFORMED` for one that would be written in other bytes
+ */
 export function publicKeySchema(spki: Uint8Array): SubjectPublicKeyInfo {
-  return AsnConvert.parse(bufferOf(spki), SubjectPublicKeyInfo);
+  try {
+    const schema = AsnConvert.parse(bufferOf(spki), SubjectPublicKeyInfo);
+    if (equal(encodeSchema(schema), spki)) return schema;
+  } catch {
+    // The sentence below is true of it.
+  }
+  throw new ThornkeyError("MALFORMED", "a public key that is not in the DER form");
 }
 
 /**

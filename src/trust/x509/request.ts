@@ -2,8 +2,9 @@
 import { Attributes, CertificationRequest, CertificationRequestInfo } from "@peculiar/asn1-csr";
 import { Attribute, Extensions } from "@peculiar/asn1-x509";
 import { ThornkeyError } from "../../errors.ts";
+import { publicKeyIn } from "../signatures.ts";
 import type { Signer } from "../signer.ts";
-import { type CertificateAlgorithm, certificateAlgorithmOf, isSignedBy, publicKeyIn } from "./algorithms.ts";
+import { type CertificateAlgorithm, certificateAlgorithmOf, isSignedBy } from "./algorithms.ts";
 import type { AlternativeName } from "./alternative-names.ts";
 import { publicKeySchema, readSigned, signed } from "./certificate.ts";
 import { dottedOf, fieldsOf, only, TYPE } from "./der.ts";
