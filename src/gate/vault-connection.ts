@@ -8,7 +8,10 @@ export interface VaultConnection {
   readonly up: boolean;
   /** Bytes that the vault has not taken yet. */
   readonly unread: number;
-  /** Sends frames in one piece; what has to wait is a copy that is zeroed when it has gone. Nothing happens when the vault is away. */
+  /**
+   * Sends frames in one piece; what has to wait is a copy that is zeroed when it has gone. Nothing happens when the vault
+   * is away.
+   */
   write(frames: readonly Uint8Array[]): void;
   close(): Promise<void>;
 }

@@ -2,11 +2,12 @@
 import { createHash, createPrivateKey, createPublicKey, sign } from "node:crypto";
 import { expect, it } from "vitest";
 import type { Signer } from "../../src/trust/index.ts";
-import { publicKeySchema, signCertificate } from "../../src/trust/x509/certificate.ts";
+import { signCertificate } from "../../src/trust/x509/certificate.ts";
 import { extensionsFor, keyIdOf } from "../../src/trust/x509/extensions.ts";
 import { encodeName } from "../../src/trust/x509/names.ts";
 import { createRequest } from "../../src/trust/x509/request.ts";
 import { signRevocationList } from "../../src/trust/x509/revocation-list.ts";
+import { publicKeyOf } from "../../src/trust/x509/schema.ts";
 
 const seed = createHash("sha256").update("seed").digest();
 const prefix = Buffer.from("302e020100300506032b657004220420", "hex");
@@ -43,7 +44,7 @@ it("a request, a certificate and a list have the bytes they always had", async (
 it("a key that would be written in other bytes than it has is refused", () => {
   const trailing = new Uint8Array([...publicKey, 0]);
   for (const odd of [trailing, publicKey.with(1, 0x2b), new Uint8Array(0)]) {
-    expect(() => publicKeySchema(odd)).toThrow(expect.objectContaining({ code: "MALFORMED" }));
+    expect(() => publicKeyOf(odd)).toThrow(expect.objectContaining({ code: "MALFORMED" }));
   }
 });
 

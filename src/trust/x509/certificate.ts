@@ -1,12 +1,10 @@
 /** Certificates (RFC 5280, version 3): written, signed by the vault; read. */
 import { createHash, X509Certificate } from "node:crypto";
-import { AsnConvert } from "@peculiar/asn1-schema";
 import {
   type AlgorithmIdentifier,
   Certificate as CertificateSchema,
   type Extension as ExtensionSchema,
   Extensions,
-  SubjectPublicKeyInfo,
   TBSCertificate,
   Validity as ValiditySchema,
   Version,
@@ -20,7 +18,7 @@ import { algorithmOf, type CertificateAlgorithm, isSignedBy } from "./algorithms
 import { fieldsOf, only, TYPE } from "./der.ts";
 import { type Extensions as ReadExtensions, readExtensions, type Statements, statementsOf } from "./extensions.ts";
 import { nameText } from "./names.ts";
-import { bufferOf, encodeSchema, integerBuffer, nameOf } from "./schema.ts";
+import { bufferOf, encodeSchema, integerBuffer, nameOf, publicKeyOf } from "./schema.ts";
 import { readValidity, secondOf, type Validity } from "./validity.ts";
 
 export interface CertificateFields extends Validity {
@@ -46,26 +44,12 @@ export async function signCertificate(
     issuer: nameOf(fields.issuer),
     validity: new ValiditySchema({ notBefore: secondOf(fields.notBefore), notAfter: secondOf(fields.notAfter) }),
     subject: nameOf(fields.subject),
-    subjectPublicKeyInfo: publicKeySchema(fields.publicKey),
+    subjectPublicKeyInfo: publicKeyOf(fields.publicKey),
     extensions: new Extensions([...fields.extensions]),
   });
   return signed(signer, algorithm, body, (signatureAlgorithm, signatureValue) => {
     return new CertificateSchema({ tbsCertificate: body, signatureAlgorithm, signatureValue });
   });
-}
-
-/**
- * @param spki SubjectPublicKeyInfo, DER: the vault's, or that of a request
- * @throws ThornkeyError `MALFORMED` for one that would be written in other bytes
- */
-export function publicKeySchema(spki: Uint8Array): SubjectPublicKeyInfo {
-  try {
-    const schema = AsnConvert.parse(bufferOf(spki), SubjectPublicKeyInfo);
-    if (equal(encodeSchema(schema), spki)) return schema;
-  } catch {
-    // The sentence below is true of it.
-  }
-  throw new ThornkeyError("MALFORMED", "a public key that is not in the DER form");
 }
 
 /**

@@ -6,11 +6,11 @@ import { publicKeyIn } from "../signatures.ts";
 import type { Signer } from "../signer.ts";
 import { type CertificateAlgorithm, certificateAlgorithmOf, isSignedBy } from "./algorithms.ts";
 import type { AlternativeName } from "./alternative-names.ts";
-import { publicKeySchema, readSigned, signed } from "./certificate.ts";
+import { readSigned, signed } from "./certificate.ts";
 import { dottedOf, fieldsOf, only, TYPE } from "./der.ts";
 import { extensionsFor, readExtensions, type Statements, statementsOf } from "./extensions.ts";
 import { encodeName, readName } from "./names.ts";
-import { bufferOf, encodeSchema, nameOf } from "./schema.ts";
+import { bufferOf, encodeSchema, nameOf, publicKeyOf } from "./schema.ts";
 import type { Usage } from "./usages.ts";
 
 /** RFC 2985, 5.4.2: extensions that are asked for. */
@@ -39,7 +39,7 @@ export async function createRequest(signer: Signer, options: RequestOptions): Pr
   const body = new CertificationRequestInfo({
     version: 0,
     subject: nameOf(subject),
-    subjectPKInfo: publicKeySchema(signer.publicKey),
+    subjectPKInfo: publicKeyOf(signer.publicKey),
     attributes: new Attributes(wanted.length === 0 ? [] : [new Attribute({ type: EXTENSION_REQUEST, values })]),
   });
   return signed(signer, algorithm, body, (signatureAlgorithm, signature) => {

@@ -1,6 +1,6 @@
 /** The structures of X.509 are those of the schemas of @peculiar/asn1-*; this is the way to and from their bytes. */
 import { AsnConvert } from "@peculiar/asn1-schema";
-import { Name } from "@peculiar/asn1-x509";
+import { Name, SubjectPublicKeyInfo } from "@peculiar/asn1-x509";
 import { equal } from "../../bytes/bytes.ts";
 import { ThornkeyError } from "../../errors.ts";
 
@@ -27,11 +27,27 @@ export function integerBuffer(digits: Uint8Array): ArrayBuffer {
  * @throws ThornkeyError `NOT_SUPPORTED` for one that cannot be written as it was
  */
 export function nameOf(der: Uint8Array): Name {
-  try {
-    const name = AsnConvert.parse(bufferOf(der), Name);
-    if (equal(encodeSchema(name), der)) return name;
-  } catch {
-    // The sentence below is true of it.
-  }
+  const name = unchanged(der, Name);
+  if (name !== undefined) return name;
   throw new ThornkeyError("NOT_SUPPORTED", "a name in a form that cannot be written again as it is");
+}
+
+/**
+ * @param spki SubjectPublicKeyInfo, DER: the vault's, or that of a request
+ * @throws ThornkeyError `MALFORMED` for one that would be written in other bytes
+ */
+export function publicKeyOf(spki: Uint8Array): SubjectPublicKeyInfo {
+  const publicKey = unchanged(spki, SubjectPublicKeyInfo);
+  if (publicKey !== undefined) return publicKey;
+  throw new ThornkeyError("MALFORMED", "a public key that is not in the DER form");
+}
+
+/** @returns undefined for what is no such structure, or would be written in other bytes than it has */
+function unchanged<Schema extends object>(der: Uint8Array, type: new () => Schema): Schema | undefined {
+  try {
+    const value = AsnConvert.parse(bufferOf(der), type);
+    return equal(encodeSchema(value), der) ? value : undefined;
+  } catch {
+    return undefined;
+  }
 }

@@ -39,18 +39,22 @@ const COST = { N: 1 << 14, r: 8, p: 1 } as const;
 export const pinHandlers: Handlers<Names> = {
   async "pin.set"(vault, request, { pin, before }) {
     const { uid } = request.caller.facts;
-    return inTurn(uid, async () => {
+    const set = async () => {
       if (recordOf(vault, uid) !== undefined) await mustBeRight(vault, request, before ?? new Uint8Array(0));
       const salt = new Uint8Array(randomBytes(SALT_BYTES));
       const value = new Uint8Array([...salt, ...(await hashOf(pin, salt))]);
       const record = { ...blank(uid), created: vault.now(), value, failures: 0 };
       await write(vault, request, record, "pin.set", "chose a PIN", true);
       return {};
+    };
+    return inTurn(uid, set).finally(() => {
+      pin.fill(0);
+      before?.fill(0);
     });
   },
 
   async "pin.check"(vault, request, { pin }) {
-    await inTurn(request.caller.facts.uid, () => mustBeRight(vault, request, pin));
+    await inTurn(request.caller.facts.uid, () => mustBeRight(vault, request, pin)).finally(() => pin.fill(0));
     return {};
   },
 

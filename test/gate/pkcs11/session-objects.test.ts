@@ -26,11 +26,7 @@ let lab: TokenLab;
 let client: WireClient;
 let session: number;
 
-async function done(...call: Parameters<WireClient["call"]>): Promise<readonly unknown[]> {
-  const answer = await client.call(...call);
-  if (typeof answer === "number") throw new Error(`${call[0]}: CK_RV 0x${answer.toString(16)}`);
-  return answer;
-}
+const done = (...call: Parameters<WireClient["must"]>) => client.must(...call);
 
 async function one<T>(...call: Parameters<WireClient["call"]>): Promise<T> {
   return (await done(...call))[0] as T;

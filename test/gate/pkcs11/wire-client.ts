@@ -10,6 +10,8 @@ export interface WireClient {
   readonly dialect: Dialect;
   /** @returns the results, or the CK_RV of a refusal */
   call(name: CallName, ...args: unknown[]): Promise<readonly unknown[] | number>;
+  /** @returns the results. @throws Error with the CK_RV of a refusal */
+  must(name: CallName, ...args: unknown[]): Promise<readonly unknown[]>;
   /** Sends a body as it is. @returns the body of the answer, or undefined when the connection ends first */
   raw(body: Uint8Array): Promise<Uint8Array | undefined>;
   close(): void;
@@ -55,6 +57,11 @@ export async function openWireClient(path: string, version = 2): Promise<WireCli
       const reply = await client.raw(writeRequest(call, args, dialect));
       if (reply === undefined) throw new Error(`${name}: the connection ended`);
       return readReply(call, reply, dialect);
+    },
+    async must(name, ...args) {
+      const answer = await client.call(name, ...args);
+      if (typeof answer === "number") throw new Error(`${name}: CK_RV 0x${answer.toString(16)}`);
+      return answer;
     },
     close: () => socket.destroy(),
   };
