@@ -72,13 +72,16 @@ export async function serveVault(options: ServeOptions): Promise<Serving> {
   function work(): void {
     scheduled = false;
     working = true;
-    const end = performance.now() + TURN;
-    for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
-      next();
-      if (performance.now() >= end) break;
+    try {
+      const end = performance.now() + TURN;
+      for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+        next();
+        if (performance.now() >= end) break;
+      }
+      for (const flush of flushes) flush();
+    } finally {
+      working = false;
     }
-    for (const flush of flushes) flush();
-    working = false;
     if (queue.size > 0) schedule();
   }
 

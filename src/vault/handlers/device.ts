@@ -40,7 +40,7 @@ export const deviceHandlers: Handlers<Names> = {
   status: (vault, request) => statusOf(vault, request),
 
   version(vault) {
-    // The sum over all records of the state is a secret's business; what is told depends on it, and tells nothing of it.
+    // The sum over all records is the state's own check, and not for others; its hash tells as much as they need.
     const { sum } = vault.state.head;
     return {
       version: new Uint8Array(createHash("sha256").update("thornkey version").update(sum).digest().subarray(0, 16)),
