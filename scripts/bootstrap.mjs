@@ -43,6 +43,15 @@ const PEERS = [
   { needs: "openvpn", from: "openvpn", service: true },
   { needs: "eapol_test", from: "eapoltest" },
   { needs: "hostapd", from: "hostapd", service: true },
+  { needs: "swtpm", from: "swtpm" },
+  { needs: "tpm2_sign", from: "tpm2-tools" },
+  { needs: "/usr/share/doc/libtss2-tcti-swtpm0", from: "libtss2-tcti-swtpm0" },
+  { needs: "/usr/share/doc/tpm2-openssl", from: "tpm2-openssl" },
+  { needs: "/usr/share/doc/libtpm2-pkcs11-1", from: "libtpm2-pkcs11-1" },
+  { needs: "tpm2_ptool", from: "libtpm2-pkcs11-tools" },
+  { needs: "softhsm2-util", from: "softhsm2" },
+  { needs: "/usr/sbin/pcscd", from: "pcscd", service: true },
+  { needs: "/usr/share/doc/vsmartcard-vpcd", from: "vsmartcard-vpcd" },
 ];
 
 installPackages();

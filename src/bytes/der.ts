@@ -1,5 +1,5 @@
 import { ThornkeyError } from "../errors.ts";
-import { concat } from "./bytes.ts";
+import { concat, equal } from "./bytes.ts";
 
 const TAG_INTEGER = 0x02;
 const TAG_SEQUENCE = 0x30;
@@ -27,6 +27,18 @@ const P256_SPKI_HEAD = Uint8Array.of(
 export function p256Spki(publicKey: Uint8Array): Uint8Array {
   if (publicKey.length !== 2 * P256_SIZE) throw new RangeError(`a P-256 public key of ${publicKey.length} bytes`);
   return concat(P256_SPKI_HEAD, publicKey);
+}
+
+/**
+ * The reverse of {@link p256Spki}, strict.
+ *
+ * @returns X then Y, 64 bytes
+ * @throws ThornkeyError `MALFORMED` for every other kind of key, and every other form of this one
+ */
+export function p256Point(spki: Uint8Array): Uint8Array {
+  const point = spki.slice(P256_SPKI_HEAD.length);
+  if (point.length === 2 * P256_SIZE && equal(spki.subarray(0, P256_SPKI_HEAD.length), P256_SPKI_HEAD)) return point;
+  throw new ThornkeyError("MALFORMED", "not the public key of a P-256 key");
 }
 
 /**

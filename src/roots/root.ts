@@ -22,10 +22,19 @@ export interface Root {
 
   publicKey(handle: KeyHandle): Promise<PublicKey>;
 
-  /** @param digest SHA-256 of the message, 32 bytes. @returns R and S, 64 bytes, checked against the public key */
-  sign(handle: KeyHandle, digest: Uint8Array): Promise<Uint8Array>;
+  /**
+   * @param digest as long as the curve's order for ECDSA (32 bytes for P-256), as long as its name says for RSA
+   * @param way default: ECDSA
+   * @returns R and S, each as long as the order, or as many bytes as the modulus; checked against the public key
+   */
+  sign(handle: KeyHandle, digest: Uint8Array, way?: SigningWay): Promise<Uint8Array>;
 
-  /** ECDH. @param peer 64 bytes, X and Y. @returns the X coordinate, 32 bytes; use it only through a KDF */
+  /**
+   * ECDH.
+   *
+   * @param peer X and Y, 64 bytes for P-256
+   * @returns the X coordinate, as long as the field; use it only through a KDF
+   */
   agree(handle: KeyHandle, peer: Uint8Array): Promise<Secret>;
 
   /** @returns 32 bytes: the same every time, for this label and salt, on this root only */
@@ -37,7 +46,11 @@ export interface Root {
   /** Signs a statement with the evidence key, which signs nothing else. @param statement SHA-256, 32 bytes */
   certify(statement: Uint8Array): Promise<Certification>;
 
-  /** Destroys one key for ever. Its handle then names a place with a key nobody knows; give it out no more. */
+  /**
+   * Destroys one key for ever. Its handle then names nothing, or a place with a key nobody knows; give it out no more.
+   *
+   * @throws ThornkeyError `NOT_SUPPORTED` where {@link Capabilities.destroys} says that it cannot be
+   */
   destroyKey(handle: KeyHandle): Promise<void>;
 
   /** Destroys everything the root can destroy. What cannot be is named. */
@@ -46,13 +59,24 @@ export interface Root {
   close(): Promise<void>;
 }
 
-/** Names a key inside its root; stable as long as the key lives. */
+/** Names a key inside its root; stable as long as the key lives. It tells nothing secret. */
 export type KeyHandle = string;
+
+export type RootKeyType = "p256" | "p384" | "rsa2048" | "rsa3072" | "rsa4096";
 
 export type KeyUse = "sign" | "agree";
 
+/** How a digest is signed. ECDSA asks for no name of a digest; RSA writes it into the padding. */
+export type SigningWay =
+  | { readonly scheme: "ecdsa" }
+  | { readonly scheme: "rsa-pkcs1"; readonly digest: SigningDigest }
+  /** The salt is as long as the digest unless it is said, bytes. */
+  | { readonly scheme: "rsa-pss"; readonly digest: SigningDigest; readonly saltLength?: number | undefined };
+
+export type SigningDigest = "sha256" | "sha384" | "sha512";
+
 export interface KeySpecification {
-  readonly algorithm: "p256";
+  readonly algorithm: RootKeyType;
   readonly use: KeyUse;
   readonly occupied: readonly KeyHandle[];
 }
@@ -63,9 +87,9 @@ export interface ResidentKey {
 }
 
 export interface PublicKey {
-  readonly algorithm: "p256";
-  /** 64 bytes, X and Y */
-  readonly point: Uint8Array;
+  readonly algorithm: RootKeyType;
+  /** SubjectPublicKeyInfo (RFC 5480, RFC 8017) */
+  readonly spki: Uint8Array;
 }
 
 export interface Counter {
@@ -75,16 +99,28 @@ export interface Counter {
   increment(): Promise<number>;
 }
 
+/**
+ * How what was signed speaks of the statement:
+ *
+ * - `atecc-internal`: 55 bytes that the chip composed (data sheet, Sign internal)
+ * - `tpm2-quote`: a TPMS_ATTEST that the TPM composed; the statement is its extraData (TPM 2.0 Part 2, 10.12.12)
+ * - `tagged`: {@link EVIDENCE_TAG} and the statement, put together by the driver; the root signs nothing else with this key
+ */
+export type CertificationFormat = "atecc-internal" | "tpm2-quote" | "tagged";
+
+/** What stands before a statement of the format `tagged`. */
+export const EVIDENCE_TAG = "thornkey evidence 1\0";
+
 /** A signed statement, and what a stranger needs to check it. */
 export interface Certification {
-  readonly format: "atecc-internal";
+  readonly format: CertificationFormat;
   /** R and S, 64 bytes, over the SHA-256 of `message` */
   readonly signature: Uint8Array;
-  /** What was signed. For `atecc-internal`: 55 bytes that the chip composed (data sheet, Sign internal). */
+  /** What was signed. */
   readonly message: Uint8Array;
   /** 64 bytes */
   readonly signer: Uint8Array;
-  /** The key the message speaks of, 64 bytes. */
+  /** The key the message speaks of, 64 bytes; the signer itself where it speaks of none. */
   readonly subject: Uint8Array;
 }
 
@@ -99,8 +135,20 @@ export interface KeyPlace {
   readonly purpose: string;
 }
 
+/** A kind of key the root makes. */
+export interface KeyMaking {
+  readonly algorithm: RootKeyType;
+  readonly use: KeyUse;
+}
+
 export interface Capabilities {
+  /** Kinds of keys that can be made inside. */
+  readonly makes: readonly KeyMaking[];
+  /** The places of a root that has a fixed number of them; nothing where keys are made as long as there is room. */
   readonly keys: readonly KeyPlace[];
+  /** Whether one key can be destroyed without the others. */
+  readonly destroys: boolean;
+  readonly random: boolean;
   readonly derive: boolean;
   readonly certify: boolean;
   readonly counter: boolean;
@@ -110,16 +158,18 @@ export interface Capabilities {
   readonly limits: readonly string[];
 }
 
+export type RootKind = "atecc" | "tpm" | "pkcs11" | "pi" | "composite";
+
 export interface RootDescription {
-  readonly kind: "atecc";
+  readonly kind: RootKind;
   readonly model: string;
-  /** hexadecimal */
+  /** Names this one piece of silicon; the state belongs to it. */
   readonly serial: string;
   readonly firmware: string;
   /** `blank`: nothing decided yet. `configured`: half provisioned. `ready`: locked and usable. */
   readonly state: "blank" | "configured" | "ready";
   /** How it was set up: `thornkey-1`, or `adopted` for somebody else's configuration. */
-  readonly profile: "thornkey-1" | "adopted" | undefined;
+  readonly profile?: "thornkey-1" | "adopted" | undefined;
   readonly capabilities: Capabilities;
 }
 

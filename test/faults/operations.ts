@@ -1,6 +1,8 @@
 /** What the fault campaign does, and how each result is judged: against the chip's own memory, or by independent means. */
+
 import { createHash, createPublicKey, verify } from "node:crypto";
 import { concat, equal, toHex } from "../../src/bytes/bytes.ts";
+import { p256Point } from "../../src/bytes/der.ts";
 import { verifyP256Digest } from "../../src/machine/openssl.ts";
 import {
   GenKeyPublic,
@@ -143,7 +145,7 @@ export const OPERATIONS: readonly Operation[] = [
       const others = SLOTS.userKeys.filter((other) => other !== slot).map((other) => `slot-${other}`);
       const { handle, publicKey } = await root.generateKey({ algorithm: "p256", use: "sign", occupied: others });
       if (handle !== `slot-${slot}`) return `it is in ${handle}, not in slot ${slot}`;
-      return equal(publicKey.point, pointOf(memory, slot)) ? undefined : "the public key is of another key";
+      return equal(p256Point(publicKey.spki), pointOf(memory, slot)) ? undefined : "the public key is of another key";
     },
     // A key that was made without being acknowledged is not the caller's; forget what the root thought it knew.
     settle: () => {},

@@ -1,10 +1,12 @@
 /** Ends that are interrupted: a vault that is being destroyed, a key in the root that is being deleted. */
+
 import { type ChildProcess, execFileSync } from "node:child_process";
 import { existsSync, globSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { afterAll, describe, expect, it } from "vitest";
 import { toHex } from "../../src/bytes/bytes.ts";
+import { p256Point } from "../../src/bytes/der.ts";
 import { startEmulatedChip } from "../../src/roots/atecc/emulated.ts";
 import { openAteccRoot } from "../../src/roots/atecc/root.ts";
 import { openLab } from "./lab.ts";
@@ -176,7 +178,7 @@ describe("a real vault, killed between the steps", () => {
     const chip = await startEmulatedChip(real.path(silicon));
     const root = await openAteccRoot(chip.location);
     try {
-      return toHex((await root.publicKey(handle)).point);
+      return toHex(p256Point((await root.publicKey(handle)).spki));
     } finally {
       await root.close();
       await chip.close();

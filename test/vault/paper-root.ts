@@ -1,6 +1,8 @@
 /** A root in memory, for campaigns that open a state a thousand times; it keeps the contract, and nothing of a chip. */
+
 import { createECDH, createHmac, randomBytes } from "node:crypto";
 import { p256 } from "@noble/curves/nist.js";
+import { p256Spki } from "../../src/bytes/der.ts";
 import { Secret } from "../../src/bytes/secret.ts";
 import { ThornkeyError } from "../../src/errors.ts";
 import type { Root } from "../../src/roots/root.ts";
@@ -66,6 +68,7 @@ function rootOn(paper: Paper): Root {
           ...{ handle, uses: ["sign" as const], present: true, replaceable: true },
           purpose: "user key: sign",
         })),
+        ...{ makes: [{ algorithm: "p256" as const, use: "sign" as const }], destroys: true, random: true },
         ...{ derive: true, certify: false, counter: true, wireProtected: true, limits: [] },
       },
     }),
@@ -74,9 +77,9 @@ function rootOn(paper: Paper): Root {
       const handle = HANDLES.find((one) => !occupied.includes(one));
       if (handle === undefined) throw new ThornkeyError("NOT_SUPPORTED", "no free slot");
       paper.slots.set(handle, scalar());
-      return { handle, publicKey: { algorithm: "p256", point: pointOf(slot(handle)) } };
+      return { handle, publicKey: { algorithm: "p256", spki: p256Spki(pointOf(slot(handle))) } };
     },
-    publicKey: async (handle) => ({ algorithm: "p256", point: pointOf(slot(handle)) }),
+    publicKey: async (handle) => ({ algorithm: "p256", spki: p256Spki(pointOf(slot(handle))) }),
     sign: async (handle, digest) => p256.sign(digest, slot(handle), { prehash: false, lowS: false }),
     agree: async () => {
       throw new ThornkeyError("NOT_SUPPORTED", "paper");

@@ -1,5 +1,6 @@
 import { createECDH, hkdfSync } from "node:crypto";
 import { concat, toHex } from "../../bytes/bytes.ts";
+import { p256Spki } from "../../bytes/der.ts";
 import { Reader } from "../../bytes/reader.ts";
 import { Secret } from "../../bytes/secret.ts";
 import { ThornkeyError } from "../../errors.ts";
@@ -8,6 +9,7 @@ import type {
   Certification,
   Counter,
   KeyHandle,
+  KeyMaking,
   KeyPlace,
   KeySpecification,
   KeyUse,
@@ -15,6 +17,7 @@ import type {
   ResidentKey,
   Root,
   RootDescription,
+  SigningWay,
   ZeroizeReport,
 } from "../root.ts";
 import { holdingOf } from "./abilities.ts";
@@ -117,7 +120,10 @@ class AteccRoot implements Root {
       state: plan.state,
       profile: plan.profile,
       capabilities: {
+        makes: makesOf(plan),
         keys,
+        destroys: true,
+        random: plan.state === "ready",
         derive: plan.derive !== undefined,
         certify: plan.certify !== undefined,
         counter: plan.state === "ready",
@@ -154,17 +160,20 @@ class AteccRoot implements Root {
     try {
       const [point] = await this.#chip.run(GenKeyCreate(free.slot));
       this.#publicKeys.set(free.slot, point);
-      return { handle: handleOf(free.slot), publicKey: { algorithm: "p256", point } };
+      return { handle: handleOf(free.slot), publicKey: publicKeyOf(point) };
     } finally {
       this.#making.delete(free.slot);
     }
   }
 
   async publicKey(handle: KeyHandle): Promise<PublicKey> {
-    return { algorithm: "p256", point: await this.#point(this.#place(handle).slot) };
+    return publicKeyOf(await this.#point(this.#place(handle).slot));
   }
 
-  async sign(handle: KeyHandle, digest: Uint8Array): Promise<Uint8Array> {
+  async sign(handle: KeyHandle, digest: Uint8Array, way?: SigningWay): Promise<Uint8Array> {
+    if (way !== undefined && way.scheme !== "ecdsa") {
+      throw new ThornkeyError("NOT_SUPPORTED", `a secure element makes no ${way.scheme} signatures`);
+    }
     const { slot } = this.#place(handle, "sign");
     const point = await this.#point(slot);
     return this.#verified(point, digest, () => signDigest(this.#chip, slot, digest));
@@ -341,6 +350,18 @@ class AteccRoot implements Root {
       });
     }
   }
+}
+
+/** Kinds of keys for which there are slots whose keys can be made anew. */
+function makesOf({ keys }: RootPlan): KeyMaking[] {
+  const uses = new Set(
+    keys.filter(({ replaceable, reserved }) => replaceable && !reserved).flatMap(({ uses }) => uses),
+  );
+  return [...uses].map((use) => ({ algorithm: "p256", use }));
+}
+
+function publicKeyOf(point: Uint8Array): PublicKey {
+  return { algorithm: "p256", spki: p256Spki(point) };
 }
 
 /** Slots for private keys that hold one. */

@@ -1,7 +1,6 @@
 /** Making, taking in, showing, changing and destroying keys. */
 
 import { fromHex } from "../../bytes/bytes.ts";
-import { p256Spki } from "../../bytes/der.ts";
 import type { Secret } from "../../bytes/secret.ts";
 import { ThornkeyError } from "../../errors.ts";
 import { factsOf, type KeyType } from "../../operations/key-types.ts";
@@ -314,7 +313,7 @@ async function createResident(
     const record: KeyRecord = {
       ...recordFor(vault, request, wanted, type, place),
       fixed: { ...wanted.fixed, uses },
-      publicKey: p256Spki(publicKey.point),
+      publicKey: publicKey.spki,
       handle,
     };
     try {

@@ -4,7 +4,6 @@
  */
 import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { p256Spki } from "../../bytes/der.ts";
 import type { Secret } from "../../bytes/secret.ts";
 import { ThornkeyError } from "../../errors.ts";
 import { writeAtomically } from "../../machine/atomic-file.ts";
@@ -303,7 +302,7 @@ async function keysIn(root: Root): Promise<ReadonlyMap<string, Uint8Array>> {
   const keys = new Map<string, Uint8Array>();
   for (const { handle, replaceable, present, purpose } of capabilities.keys) {
     if (!replaceable || !present || !purpose.startsWith("user")) continue;
-    keys.set(handle, p256Spki((await root.publicKey(handle)).point));
+    keys.set(handle, (await root.publicKey(handle)).spki);
   }
   return keys;
 }

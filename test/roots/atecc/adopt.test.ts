@@ -1,6 +1,7 @@
 import { createECDH } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { crc16 } from "../../../src/bytes/crc16.ts";
+import { p256Point } from "../../../src/bytes/der.ts";
 import { blankConfig } from "../../../src/emulators/atecc508a/blank.ts";
 import type { Model } from "../../../src/emulators/atecc508a/chip.ts";
 import { verifyP256Digest } from "../../../src/machine/openssl.ts";
@@ -65,7 +66,7 @@ describe("a chip that somebody else configured is adopted", () => {
     ]);
     const { handle, publicKey } = await root.generateKey({ algorithm: "p256", use: "sign", occupied: [] });
     const signature = await root.sign(handle, new Uint8Array(32).fill(1));
-    expect(verifyP256Digest(publicKey.point, new Uint8Array(32).fill(1), signature)).toBe(true);
+    expect(verifyP256Digest(p256Point(publicKey.spki), new Uint8Array(32).fill(1), signature)).toBe(true);
   });
 
   it("replaces no key that is there, and none that secrets are derived from", async () => {
@@ -92,7 +93,7 @@ describe("a chip that somebody else configured is adopted", () => {
     const root = await rootOn(await chipOf(BOARD, "508a", [1, 2]));
     const peer = createECDH("prime256v1");
     using secret = await root.agree("slot-2", new Uint8Array(peer.generateKeys().subarray(1)));
-    const { point } = await root.publicKey("slot-2");
+    const point = p256Point((await root.publicKey("slot-2")).spki);
     const expected = peer.computeSecret(Buffer.concat([Uint8Array.of(4), point]));
     expect(secret.use((bytes) => Buffer.from(bytes).equals(expected))).toBe(true);
   });
@@ -125,7 +126,7 @@ describe("a chip that somebody else configured is adopted", () => {
     expect(capabilities.keys).toEqual([
       expect.objectContaining({ handle: "slot-0", replaceable: false, present: true, uses: ["sign"] }),
     ]);
-    const { point } = await root.publicKey("slot-0");
+    const point = p256Point((await root.publicKey("slot-0")).spki);
     const digest = new Uint8Array(32).fill(3);
     expect(verifyP256Digest(point, digest, await root.sign("slot-0", digest))).toBe(true);
     await expect(root.generateKey({ algorithm: "p256", use: "sign", occupied: [] })).rejects.toMatchObject({
@@ -133,7 +134,7 @@ describe("a chip that somebody else configured is adopted", () => {
     });
     await expect(root.destroyKey("slot-0")).rejects.toMatchObject({ code: "ROOT_REFUSED" });
     expect(await root.zeroize()).toEqual({ destroyed: [], kept: [expect.stringContaining("slot 0")] });
-    expect((await root.publicKey("slot-0")).point).toEqual(point);
+    expect(p256Point((await root.publicKey("slot-0")).spki)).toEqual(point);
   });
 
   it("says that a chip without ECDH opens no store", async () => {

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { p256Spki } from "../../../src/bytes/der.ts";
+import { p256Point, p256Spki } from "../../../src/bytes/der.ts";
 import { Secret } from "../../../src/bytes/secret.ts";
 import { openChip } from "../../../src/roots/atecc/chip.ts";
 import { type EmulatedChip, startEmulatedChip } from "../../../src/roots/atecc/emulated.ts";
@@ -52,8 +52,8 @@ describe.each(["508a", "608a"] as const)("a %s with the profile thornkey-1, as a
     const { handle, publicKey } = await root.generateKey({ algorithm: "p256", use: "sign", occupied: [] });
     const message = randomBytes(100);
     const signature = await root.sign(handle, sha256(message));
-    expect(verify("sha256", message, ecdsa(publicKey.point), signature)).toBe(true);
-    expect((await root.publicKey(handle)).point).toEqual(publicKey.point);
+    expect(verify("sha256", message, ecdsa(p256Point(publicKey.spki)), signature)).toBe(true);
+    expect(p256Point((await root.publicKey(handle)).spki)).toEqual(p256Point(publicKey.spki));
   });
 
   it("makes as many keys as it has slots, and then says so", async () => {
@@ -72,13 +72,13 @@ describe.each(["508a", "608a"] as const)("a %s with the profile thornkey-1, as a
     const peer = createECDH("prime256v1");
     const point = new Uint8Array(peer.generateKeys().subarray(1));
     using secret = await root.agree(handle, point);
-    const expected = peer.computeSecret(Buffer.concat([Uint8Array.of(4), publicKey.point]));
+    const expected = peer.computeSecret(Buffer.concat([Uint8Array.of(4), p256Point(publicKey.spki)]));
     expect(secret.use((bytes) => Buffer.from(bytes).equals(expected))).toBe(true);
   });
 
   it("keeps concurrent agreements and derivations apart", async () => {
     const handle = "slot-4";
-    const { point: own } = await root.publicKey(handle);
+    const own = p256Point((await root.publicKey(handle)).spki);
     const peers = Array.from({ length: 8 }, () => createECDH("prime256v1"));
     const agreed = await Promise.all(
       peers.map(async (peer) => {
@@ -123,7 +123,7 @@ describe.each(["508a", "608a"] as const)("a %s with the profile thornkey-1, as a
       .update(subject)
       .digest();
     expect(Buffer.from(message.subarray(0, 32)).equals(tempKey)).toBe(true);
-    expect(subject).toEqual((await root.publicKey("slot-0")).point);
+    expect(subject).toEqual(p256Point((await root.publicKey("slot-0")).spki));
   });
 
   it("does not sign with the evidence key what it is given, nor agree with an identity", async () => {
@@ -188,13 +188,13 @@ describe.each(["508a", "608a"] as const)("a %s with the profile thornkey-1, as a
     const make = () => root.generateKey({ algorithm: "p256", use: "sign", occupied: [] });
     const [a, b] = await Promise.all([make(), make()]);
     expect(a.handle).not.toBe(b.handle);
-    expect((await root.publicKey(a.handle)).point).toEqual(a.publicKey.point);
+    expect(p256Point((await root.publicKey(a.handle)).spki)).toEqual(p256Point(a.publicKey.spki));
   });
 
   it("destroys a key for ever", async () => {
     const { handle, publicKey } = await root.generateKey({ algorithm: "p256", use: "sign", occupied: [] });
     await root.destroyKey(handle);
-    expect((await root.publicKey(handle)).point).not.toEqual(publicKey.point);
+    expect(p256Point((await root.publicKey(handle)).spki)).not.toEqual(p256Point(publicKey.spki));
   });
 
   it("destroys everything when it is told to, and can be used anew", async () => {
@@ -218,7 +218,7 @@ describe.each(["508a", "608a"] as const)("a %s with the profile thornkey-1, as a
     expect(destroyed.length).toBeGreaterThanOrEqual(11);
     expect(kept.join()).toContain("transport key");
     expect(await hex()).not.toBe(before);
-    expect((await root.publicKey("slot-0")).point).not.toEqual(identity.point);
+    expect(p256Point((await root.publicKey("slot-0")).spki)).not.toEqual(p256Point(identity.spki));
     const { handle } = await root.generateKey({ algorithm: "p256", use: "sign", occupied: [] });
     expect(await root.sign(handle, new Uint8Array(32))).toHaveLength(64);
   });
@@ -252,7 +252,7 @@ describe("a root whose chip goes away", () => {
     // A relay has the constant address; the chip behind it is killed and started anew, elsewhere.
     let relay = await startRelay(socket, emulator.location.bus.path);
     const root = await openAteccRoot({ ...emulator.location, bus: { kind: "socket", path: socket } }, transport());
-    const { point } = await root.publicKey("slot-0");
+    const point = p256Point((await root.publicKey("slot-0")).spki);
     process.kill(emulator.pid, "SIGKILL");
     await expect(root.random(32)).rejects.toMatchObject({ code: "ROOT_UNAVAILABLE" });
     await Promise.all([emulator.close(), relay.close()]);
