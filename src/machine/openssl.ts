@@ -1,6 +1,6 @@
 import { createRequire } from "node:module";
 import { concat } from "../bytes/bytes.ts";
-import { p256SignatureToDer, p256Spki } from "../bytes/der.ts";
+import { ecdsaSignatureToDer, p256Point, p256SignatureToDer, p256Spki } from "../bytes/der.ts";
 import { nativeOpenSsl, type OpenSsl } from "./openssl/library.ts";
 
 /**
@@ -19,6 +19,29 @@ export function verifyP256Digest(publicKey: Uint8Array, digest: Uint8Array, sign
     ? verifyInJavaScript(publicKey, digest, signature)
     : verifyNatively(ssl, publicKey, digest, signature);
 }
+
+/**
+ * The same for P-256 and P-384 by their SubjectPublicKeyInfo.
+ *
+ * @param spki as RFC 5480 has it, an uncompressed point
+ * @param digest as long as the order
+ * @param signature r then s, each as long as the order
+ * @returns false for every signature that is not right
+ */
+export function verifyEcdsaDigest(spki: Uint8Array, digest: Uint8Array, signature: Uint8Array): boolean {
+  if (spki.length === P256_SPKI_LENGTH) return verifyP256Digest(p256Point(spki), digest, signature);
+  const ssl = nativeOpenSsl();
+  if (ssl !== null) return verifyDer(ssl, spki, digest, ecdsaSignatureToDer(signature));
+  const { p384 } = curves();
+  try {
+    const point = spki.subarray(spki.length - 97);
+    return p384.verify(signature, digest, point, { prehash: false, lowS: false, format: "compact" });
+  } catch {
+    return false;
+  }
+}
+
+const P256_SPKI_LENGTH = 91;
 
 /** @returns whether {@link verifyP256Digest} is native here */
 export function verifiesNatively(): boolean {
@@ -44,8 +67,10 @@ function curves(): typeof import("@noble/curves/nist.js") {
 
 function verifyNatively(ssl: OpenSsl, publicKey: Uint8Array, digest: Uint8Array, signature: Uint8Array): boolean {
   checkLengths(publicKey, digest, signature);
-  const spki = p256Spki(publicKey);
-  const der = p256SignatureToDer(signature);
+  return verifyDer(ssl, p256Spki(publicKey), digest, p256SignatureToDer(signature));
+}
+
+function verifyDer(ssl: OpenSsl, spki: Uint8Array, digest: Uint8Array, der: Uint8Array): boolean {
   const key = ssl.d2i_PUBKEY(null, [spki], spki.length);
   const context = key === null ? null : ssl.EVP_PKEY_CTX_new(key, null);
   try {

@@ -203,14 +203,19 @@ function errorOf({ code, message, hint }: Failure): Error {
 export function servingCalls(calls: Calls, answer: (answer: FromOwner) => void): (message: ToOwner) => void {
   let last: Promise<void> = Promise.resolve();
   let waiting = 0;
+  /** What was sent is a copy; what is here may be secret. */
+  const give = (id: number, result: unknown) => {
+    answer({ id, result });
+    if (result instanceof Uint8Array) result.fill(0);
+  };
   const serve = ({ id, name, args }: ToOwner): void | Promise<void> => {
     try {
       const call = Object.hasOwn(calls, name) ? calls[name] : undefined;
       if (call === undefined) throw new Error(`an owner has no call '${name}'`);
       const result = call(...(args as never[]));
-      if (!(result instanceof Promise)) return answer({ id, result });
+      if (!(result instanceof Promise)) return give(id, result);
       return result.then(
-        (result) => answer({ id, result }),
+        (result) => give(id, result),
         (error) => answer({ id, failure: failureOf(error) }),
       );
     } catch (error) {

@@ -1,0 +1,51 @@
+/** The thread that owns one TPM. */
+import { workerData } from "node:worker_threads";
+import { systemClock } from "../../machine/clock.ts";
+import { serveThread } from "../owner-thread.ts";
+import type { TpmLocation } from "./location.ts";
+import { type OpenOptions, type Silicon, siliconOn } from "./silicon.ts";
+import { tpmOver } from "./tpm.ts";
+import { openTransport } from "./transport.ts";
+
+export interface TpmOwnerData {
+  readonly location: TpmLocation;
+  readonly options: OpenOptions;
+}
+
+/** Milliseconds the last key stays loaded: the next use may follow at once. */
+const LINGER = 20;
+
+const { location, options } = workerData as TpmOwnerData;
+const silicon = siliconOn(
+  tpmOver(() => openTransport(location), systemClock({ spinMilliseconds: 0 })),
+  options,
+);
+let bedtime: NodeJS.Timeout | undefined;
+
+function rest(): void {
+  try {
+    silicon.rest();
+  } catch {
+    // Whoever asks next hears of it.
+  }
+}
+
+/** Each call puts off the flushing. */
+const calls = Object.fromEntries(
+  Object.entries(silicon).map(([name, call]) => [
+    name,
+    (...args: never[]) => {
+      clearTimeout(bedtime);
+      try {
+        return (call as (...args: never[]) => unknown)(...args);
+      } finally {
+        bedtime = setTimeout(rest, LINGER);
+      }
+    },
+  ]),
+) as unknown as Silicon;
+
+serveThread(calls, () => {
+  clearTimeout(bedtime);
+  silicon.close();
+});
