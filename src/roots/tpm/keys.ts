@@ -15,7 +15,7 @@ import { FAULT, TpmRefusal } from "./response-code.ts";
 import type { EccPublic, PublicArea, RsaPublic, TpmSignature } from "./structures.ts";
 import { KEYS } from "./templates.ts";
 import type { Entity, Tpm } from "./tpm.ts";
-import { decodeKeyFile, encodeKeyFile, type KeyFile } from "./tss2.ts";
+import { decodeKeyFile, encodeKeyFile, type KeyFile, keyFileFromPem, keyFileToPem } from "./tss2.ts";
 
 export interface TpmKeys {
   generate(specification: Pick<KeySpecification, "algorithm" | "use">): ResidentKey;
@@ -138,6 +138,24 @@ export function create(tpm: Tpm, parent: Entity, template: PublicArea, auth: Uin
 
 export function handleOf(file: KeyFile): KeyHandle {
   return PREFIX + Buffer.from(encodeKeyFile(file)).toString("base64url");
+}
+
+/** @returns the key as a file that other programs read: PEM, "TSS2 PRIVATE KEY". @throws ThornkeyError `KEY_NOT_FOUND` */
+export function handleToPem(handle: KeyHandle): string {
+  return keyFileToPem(encodeKeyFile(keyFileOf(handle)));
+}
+
+/**
+ * @param text PEM, as OpenSSL's provider and tpm2-tools write it
+ * @returns a handle under which this house uses the key
+ * @throws ThornkeyError `MALFORMED`; `NOT_SUPPORTED` for a key with a passphrase or a policy of its own
+ */
+export function handleFromPem(text: string): KeyHandle {
+  const der = keyFileFromPem(text);
+  if (der === undefined) throw new ThornkeyError("MALFORMED", "there is no key of a TPM in it");
+  const file = decodeKeyFile(der);
+  if (file.kind !== "loadable") throw new ThornkeyError("MALFORMED", "it is a sealed secret of a TPM, no key");
+  return handleOf(file);
 }
 
 /** @throws ThornkeyError `KEY_NOT_FOUND` for what is no handle */

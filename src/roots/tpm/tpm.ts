@@ -134,7 +134,8 @@ export function tpmOver(open: () => TpmTransport, clock: Pick<Clock, "sleep">): 
 
   function flushLeftovers(): void {
     for (const first of [RANGE.transient, RANGE.loadedSession, RANGE.savedSession]) {
-      const { data } = once(GetCapability, [], { capability: CAPABILITY.handles, property: first, count: 254 }, []);
+      const asked = { capability: CAPABILITY.handles, property: first, count: 254 };
+      const { data } = once(GetCapability, [], asked, ["open"]);
       if (data.type !== CAPABILITY.handles) continue;
       for (const handle of data.handles) {
         // A resource manager may list what is not ours.
@@ -221,7 +222,11 @@ export function tpmOver(open: () => TpmTransport, clock: Pick<Clock, "sleep">): 
         } else if ((code & ~7) === RC.referenceHandle) {
           forget();
           throw new TpmRestarted();
-        } else throw error;
+        } else {
+          // Nobody vouches for a refusal. If the TPM did do it, its nonces have gone on and ours have not.
+          renewSession();
+          throw error;
+        }
       }
     }
   }
@@ -249,13 +254,14 @@ export function tpmOver(open: () => TpmTransport, clock: Pick<Clock, "sleep">): 
     if (line === undefined) throw new TpmRestarted();
     const command = written(spec, entities, parameters, plan);
     let answer: Uint8Array;
+    let responseCode: number;
     try {
       answer = line.transmit(command, spec.longest);
+      responseCode = header(answer, plan.length > 0);
     } catch (error) {
       drop();
       throw error;
     }
-    const responseCode = header(answer, plan.length > 0);
     if (responseCode !== 0) throw new TpmRefusal(spec.name, responseCode);
     const [first] = plan;
     if (first !== undefined && spec.authAfter !== undefined) first.auth = trimmedAuth(spec.authAfter(parameters));
