@@ -27,7 +27,8 @@ export interface TpmKeys {
   use<T>(handle: KeyHandle, body: (key: Entity) => T): T;
 }
 
-const PREFIX = "tss2:";
+/** A key made here, with this vault's authValue; and one that another program made, without any. */
+const PREFIX = { ours: "tss2:", open: "tss2-open:" } as const;
 const NOTHING = new Uint8Array(0);
 const HASH = { sha256: ALG.sha256, sha384: ALG.sha384, sha512: ALG.sha512 } as const satisfies Record<
   SigningDigest,
@@ -137,7 +138,7 @@ export function create(tpm: Tpm, parent: Entity, template: PublicArea, auth: Uin
 }
 
 export function handleOf(file: KeyFile): KeyHandle {
-  return PREFIX + Buffer.from(encodeKeyFile(file)).toString("base64url");
+  return (file.emptyAuth ? PREFIX.open : PREFIX.ours) + Buffer.from(encodeKeyFile(file)).toString("base64url");
 }
 
 /** @returns the key as a file that other programs read: PEM, "TSS2 PRIVATE KEY". @throws ThornkeyError `KEY_NOT_FOUND` */
@@ -148,22 +149,25 @@ export function handleToPem(handle: KeyHandle): string {
 /**
  * @param text PEM, as OpenSSL's provider and tpm2-tools write it
  * @returns a handle under which this house uses the key
- * @throws ThornkeyError `MALFORMED`; `NOT_SUPPORTED` for a key with a passphrase or a policy of its own
+ * @throws ThornkeyError `MALFORMED`; `NOT_SUPPORTED` for a key with a policy of its own. One with a passphrase is refused
+ *   by the TPM when it is used.
  */
 export function handleFromPem(text: string): KeyHandle {
   const der = keyFileFromPem(text);
   if (der === undefined) throw new ThornkeyError("MALFORMED", "there is no key of a TPM in it");
   const file = decodeKeyFile(der);
   if (file.kind !== "loadable") throw new ThornkeyError("MALFORMED", "it is a sealed secret of a TPM, no key");
-  return handleOf(file);
+  // Whether it has a passphrase the programs that write these files do not say alike; we would not know it.
+  return handleOf({ ...file, emptyAuth: true });
 }
 
 /** @throws ThornkeyError `KEY_NOT_FOUND` for what is no handle */
 export function keyFileOf(handle: KeyHandle): KeyFile {
-  const text = handle.startsWith(PREFIX) ? handle.slice(PREFIX.length) : "";
+  const prefix = handle.startsWith(PREFIX.open) ? PREFIX.open : PREFIX.ours;
+  const text = handle.startsWith(prefix) ? handle.slice(prefix.length) : "";
   try {
     if (!/^[A-Za-z0-9_-]{100,8000}$/.test(text)) throw new Error("no handle");
-    return decodeKeyFile(new Uint8Array(Buffer.from(text, "base64url")));
+    return { ...decodeKeyFile(new Uint8Array(Buffer.from(text, "base64url"))), emptyAuth: prefix === PREFIX.open };
   } catch (cause) {
     throw new ThornkeyError("KEY_NOT_FOUND", "the TPM has no such key", { cause });
   }

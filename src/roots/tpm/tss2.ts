@@ -21,7 +21,7 @@ import { type PublicArea, public2b } from "./structures.ts";
 
 export interface KeyFile {
   readonly kind: "loadable" | "sealed";
-  /** Whether it has no authValue. */
+  /** Whether it has no authValue; so it is where the file does not say. */
   readonly emptyAuth: boolean;
   /** TPM handle of the parent. */
   readonly parent: number;
@@ -46,7 +46,8 @@ export function encodeKeyFile({ kind, emptyAuth, parent, area, privatePart }: Ke
   return encodeDer(
     sequenceOf(
       { tag: TAG.oid, content: [OIDS[kind]] },
-      ...(emptyAuth ? [{ tag: TAG.context0, content: [{ tag: BOOLEAN, content: [Uint8Array.of(0xff)] }] }] : []),
+      // Said also when it is not so: OpenSSL's provider takes silence for no passphrase.
+      { tag: TAG.context0, content: [{ tag: BOOLEAN, content: [Uint8Array.of(emptyAuth ? 0xff : 0)] }] },
       integerOf(new Writer(4).u32be(parent).done()),
       octets(encode(public2b, area)),
       octets(encode(bytes2b, privatePart)),
@@ -72,7 +73,7 @@ function decoded(der: Uint8Array): KeyFile {
   const [type, ...others] = elementsOf(body);
   const kind = (Object.keys(OIDS) as (keyof typeof OIDS)[]).find((one) => type && equal(OIDS[one], type.body));
   if (type?.tag !== TAG.oid || kind === undefined) throw new Error("of another kind");
-  let emptyAuth = false;
+  let emptyAuth = true;
   while (others[0] !== undefined && (others[0].tag & 0xe0) === TAG.context0) {
     const option = others.shift();
     if (option?.tag === TAG.context0) {

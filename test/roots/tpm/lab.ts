@@ -12,7 +12,7 @@ if (!HAS_SWTPM) process.stderr.write("swtpm is not installed: the tests of the T
 export interface SoftwareTpm {
   readonly location: TpmLocation;
   readonly socket: string;
-  /** What tpm2-tools take as -T. */
+  /** What tpm2-tss takes. */
   readonly tcti: string;
   /** Ends it and starts it again, as a TPM that loses its power. @param signal default SIGTERM */
   restart(signal?: NodeJS.Signals): Promise<void>;
@@ -52,7 +52,7 @@ function softwareTpm(folder: string): SoftwareTpm {
   const tpm: SoftwareTpm = {
     location: { kind: "socket", path: socket },
     socket,
-    tcti: `cmd:socat - UNIX-CONNECT:${socket}`,
+    tcti: `swtpm:path=${socket}`,
     async start() {
       rmSync(socket, { force: true });
       const started = spawn(
@@ -60,6 +60,8 @@ function softwareTpm(folder: string): SoftwareTpm {
         [
           ...["socket", "--tpm2", "--tpmstate", `dir=${join(folder, "state")}`],
           ...["--server", `type=unixio,path=${socket}`, "--flags", "not-need-init"],
+          // Where tpm2-tss looks for it.
+          ...["--ctrl", `type=unixio,path=${socket}.ctrl`],
         ],
         { stdio: ["ignore", "ignore", "pipe"] },
       );
