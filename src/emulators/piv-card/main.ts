@@ -20,10 +20,13 @@ export async function run(options: RunOptions): Promise<void> {
   const address = rightly(() => addressFrom(options.vpcd));
   const memory = openCardFile(options.card, newCardFrom(options));
   try {
-    const report = (error: unknown) => process.stderr.write(`${error instanceof Error ? error.message : error}\n`);
-    const card = createCard(memory, { finger: fingerAt(options.finger, options.fingerWithin), report });
+    const say = (line: string) => process.stderr.write(`${line}\n`);
+    const wanted = (path: string) => say(`A key wants a finger: it is there while ${path} is.`);
+    const finger = fingerAt(options.finger, options.fingerWithin, wanted);
+    const report = (error: unknown) => say(error instanceof Error ? error.message : String(error));
+    const card = createCard(memory, { finger, report });
     const plugged = await plugInto(options.vpcd, () => plugIn(card, address));
-    process.stderr.write(`An emulated PIV card: its keys are in ${options.card}, and nothing protects them.\n`);
+    say(`An emulated PIV card: its keys are in ${options.card}, and nothing protects them.`);
     process.stdout.write("ready\n");
     const cause = await Promise.race([end.then(() => "end" as const), plugged.gone.then(() => "gone" as const)]);
     process.stdin.pause();

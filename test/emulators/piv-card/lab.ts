@@ -13,7 +13,12 @@ import { fileURLToPath } from "node:url";
 
 export const MAIN = fileURLToPath(new URL("../../../src/emulators/piv-card/main.ts", import.meta.url));
 /** OpenSC's PKCS #11 module. */
-export const MODULE = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib/arm-linux-gnueabihf", "/usr/lib"]
+export const MODULE = [
+  "/usr/lib/x86_64-linux-gnu",
+  "/usr/lib/aarch64-linux-gnu",
+  "/usr/lib/arm-linux-gnueabihf",
+  "/usr/lib",
+]
   .map((folder) => join(folder, "opensc-pkcs11.so"))
   .find((path) => existsSync(path));
 /** Of a card for which no other was chosen. */
@@ -62,7 +67,9 @@ export interface PluggedCard {
   readonly file: string;
   /** A finger on the card, for keys that want one; there is none at first. */
   finger(on: boolean): void;
-  /** @returns when the reader has noticed */
+  /** @returns when a key began to wait for a finger, since the last call */
+  wantsFinger(): Promise<void>;
+  /** Once is enough. @returns when the reader has noticed */
   unplug(): Promise<void>;
 }
 
@@ -90,11 +97,22 @@ const READER_CONF = `FRIENDLYNAME "${READER}"\nDEVICENAME /dev/null:0x8C7B\nLIBP
 
 /**
  * pcscd dies with the shell that started it, and the shell ends when its standard input does, which is when we end. A bare
- * /run keeps the machine's own pcscd, and the bus by which pcscd asks polkit, out of it.
+ * /run keeps the machine's own pcscd, and the bus by which pcscd asks polkit, out of it. vpcd writes a frame in two pieces
+ * and waits for the acknowledgement of the first, which TCP delays by 40 ms unless the route says `quickack`.
  */
-const KEEPER = `mount --make-rprivate / && mount -t tmpfs none /run && mkdir /run/pcscd && mount --bind "$1"/run /run/pcscd &&
-ip link set lo up && setpriv --pdeathsig KILL pcscd --foreground --config "$1"/conf &
-pcscd=$!; cat >/dev/null; kill $pcscd; wait`;
+const KEEPER = `set -e
+PATH=$PATH:/usr/sbin:/sbin
+mount --make-rprivate /
+mount -t tmpfs none /run
+mkdir /run/pcscd
+mount --bind "$1"/run /run/pcscd
+ip link set lo up
+ip route change table local local 127.0.0.1 dev lo proto kernel scope host src 127.0.0.1 quickack 1 || true
+setpriv --pdeathsig KILL pcscd --foreground --config "$1"/conf &
+pcscd=$!
+cat >/dev/null
+kill $pcscd
+wait`;
 
 /** @throws Error when pcscd does not listen in time; ask {@link whyNoCardReader} first */
 export async function openCardReader(): Promise<CardReader> {
@@ -118,13 +136,21 @@ export async function openCardReader(): Promise<CardReader> {
       const vpcd = `127.0.0.1:${PORT + slot}`;
       const options = ["--vpcd", vpcd, "--card", path(card), "--finger", finger, "--until-stdin-closes", ...args];
       const child = spawn("nsenter", [...nsenterArgs, process.execPath, MAIN, ...options], { stdio: "pipe" });
-      await saysReady(child);
+      let words = "";
+      child.stderr.on("data", (chunk) => {
+        words += chunk;
+      });
+      await saysReady(child, () => words);
       await until(`a card in slot ${slot}`, async () => (await isIn(slot)) === true);
       const plugged: PluggedCard = {
         file: path(card),
         finger: (on) => (on ? writeFileSync(finger, "") : rmSync(finger, { force: true })),
+        async wantsFinger() {
+          await until("a key that wants a finger", async () => words.includes("wants a finger"));
+          words = "";
+        },
         async unplug() {
-          cards.delete(plugged);
+          if (!cards.delete(plugged)) return;
           await end(child);
           await until(`no card in slot ${slot}`, async () => (await isIn(slot)) === false);
         },
@@ -171,14 +197,10 @@ async function until(what: string, condition: () => Promise<boolean>): Promise<v
   }
 }
 
-async function saysReady(child: ChildProcess): Promise<void> {
-  let errors = "";
-  child.stderr?.on("data", (chunk) => {
-    errors += chunk;
-  });
+async function saysReady(child: ChildProcess, errors: () => string): Promise<void> {
   const outcome = await Promise.race([
     once(child.stdout ?? child, "data").then(([chunk]) => String(chunk)),
-    once(child, "exit").then(([code]) => `exit ${code}: ${errors}`),
+    once(child, "exit").then(([code]) => `exit ${code}: ${errors()}`),
   ]);
   if (outcome !== "ready\n") throw new Error(outcome);
 }
