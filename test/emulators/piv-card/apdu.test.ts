@@ -85,8 +85,18 @@ describe("a conversation", () => {
   test("another command drops what waits; GET RESPONSE with nothing to give is refused", async () => {
     const terminal = insert();
     await terminal.select();
+    for (const other of ["00cb3fff 03 5c017e 00", "00200080", "00200080 05"]) {
+      await terminal.raw("00cb3fff 05 5c035fc105 10");
+      await terminal.raw(other);
+      expect((await terminal.raw("00c0000000")).status).toBe("6985");
+    }
+  });
+
+  test("a reset drops what waits", async () => {
+    const terminal = insert();
+    await terminal.select();
     await terminal.raw("00cb3fff 05 5c035fc105 10");
-    await terminal.raw("00cb3fff 03 5c017e 00");
+    terminal.card.restart();
     expect((await terminal.raw("00c0000000")).status).toBe("6985");
   });
 

@@ -12,6 +12,7 @@ import { openCardFile } from "../../../src/emulators/piv-card/store.ts";
 import { bytes } from "./terminal.ts";
 
 const MAIN = fileURLToPath(new URL("../../../src/emulators/piv-card/main.ts", import.meta.url));
+const THORNKEY = fileURLToPath(new URL("../../../src/cli/main.ts", import.meta.url));
 const SELECT = "00a4040009a0000003080000100000";
 const PIN_STATUS = "00200080";
 
@@ -98,8 +99,10 @@ describe("the emulator's process", () => {
     expect(await card.ask(SELECT)).toMatch(/9000$/);
     for (const byte of [0x00, 0x04, 0x00, 0x20, 0x00]) card.socket.write(Uint8Array.of(byte));
     card.socket.write(Buffer.from("80000400200080", "hex"));
-    expect(await card.ask("04")).toBe("63c3"); // answers come in the order of questions
+    // Answers come in the order of questions.
     expect(await card.ask("04")).toBe("63c3");
+    expect(await card.ask("04")).toBe("63c3");
+    expect(await card.ask(PIN_STATUS)).toBe("3b8680018031c152411276");
   });
 
   test("forgets the selection when the reader resets it or cuts its power", async () => {
@@ -159,6 +162,27 @@ describe("the emulator's process", () => {
     card.socket.destroy();
     expect((await exit)[0]).toBe(1);
     expect(card.words()).toContain("went away");
+  });
+
+  test("is a command of thornkey", async () => {
+    const connection = once(server, "connection");
+    const args = ["emulator", "piv-card", "--vpcd", vpcd, "--card", path("a.card"), "--key", "9E=P-384", "9C=P-384"];
+    const child = spawn(process.execPath, [THORNKEY, ...args], { stdio: ["ignore", "pipe", "inherit"] });
+    children.add(child);
+    const [word] = await Promise.race([once(child.stdout, "data"), once(child, "exit")]);
+    expect(String(word)).toBe("ready\n");
+    await connection;
+    const exit = once(child, "exit");
+    child.kill("SIGTERM");
+    expect((await exit)[0]).toBe(0);
+    const memory = openCardFile(path("a.card"));
+    expect([...memory.contents.keys.values()].map(({ algorithm }) => algorithm)).toEqual([
+      "P-256",
+      "P-384",
+      "P-256",
+      "P-384",
+    ]);
+    memory.close();
   });
 
   test("says what is wrong with its options, and makes no card", () => {
