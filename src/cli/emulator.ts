@@ -22,5 +22,23 @@ export function emulatorCommand(): Command {
       const { run } = await import("../emulators/atecc508a/main.ts"); // only here: it takes its time to load
       await run(options);
     });
+  command
+    .command("piv-card")
+    .description("a PIV card (or USB key) in the virtual reader vpcd of vsmartcard; for development, not protection")
+    .requiredOption("--vpcd <host:port>", "where the virtual reader listens, as 127.0.0.1:35963")
+    .requiredOption("--card <file>", "the card's memory; made, with keys and certificates, when it does not exist")
+    .option("--pin-file <file>", "the PIN of a new card (123456 without)")
+    .option("--puk-file <file>", "the PUK of a new card (12345678 without)")
+    .option("--key <slot=algorithm...>", "keys of a new card that are not to be P-256: P-384 or RSA-2048")
+    .option("--touch <slot...>", "keys of a new card that want a finger at every use")
+    .option("--finger <file>", "a finger is on the card while this file is there (always, without)")
+    .addHelpText(
+      "after",
+      "\nPrints 'ready' when it is in the reader, and runs until SIGTERM or Ctrl-C. Example:\n  thornkey emulator piv-card --vpcd 127.0.0.1:35963 --card ./me.card --key 9C=RSA-2048",
+    )
+    .action(async (options) => {
+      const { run } = await import("../emulators/piv-card/main.ts"); // only here: it takes its time to load
+      await run(options);
+    });
   return command;
 }
