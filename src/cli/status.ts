@@ -22,7 +22,10 @@ function linesOf(status: VaultStatus): string[] {
     ["since", status.started > 0 ? timeText(status.started) : undefined],
     ...status.roots.flatMap((root): (readonly [string, string])[] => [
       ["root", `${root.name}: ${root.model} ${root.serial}${root.available ? "" : ", not available"}`],
-      ["", `${root.keys.free} of ${root.keys.places} places for keys are free`],
+      ...(root.keys.places > 0
+        ? ([["", `${root.keys.free} of ${root.keys.places} places for keys are free`]] as const)
+        : []),
+      ["", `makes inside: ${root.makes.join(", ") || "no keys"}`],
       ...(root.emulated ? ([["", "emulated: for development, nothing protects its memory"]] as const) : []),
     ]),
     ["random", status.random],

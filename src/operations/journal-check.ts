@@ -2,12 +2,13 @@
  * Checks an exported journal, by anybody, anywhere: the chain of hashes, and what the evidence key signed of it.
  *
  * A line is JSON; its `previous` is the SHA-256 of the line before it, in hexadecimal. A `checkpoint` says which entry
- * it `covers`, and its `evidence` is the signature of a secure element over a message only the chip itself composes
- * (ATECC508A, Sign in internal mode).
+ * it `covers`, and its `evidence` is the signature of the root's evidence key over a message that speaks of it: one that
+ * a secure element or a TPM composed by itself, or one that begins with a tag of its own.
  */
 import { createHash, createPublicKey, verify } from "node:crypto";
 import { concat, equal, fromHex, toHex } from "../bytes/bytes.ts";
 import { p256Spki } from "../bytes/der.ts";
+import { Reader } from "../bytes/reader.ts";
 
 export interface JournalReport {
   readonly entries: number;
@@ -92,6 +93,7 @@ function wrongOfTwo(lines: readonly string[], index: number): number {
 }
 
 interface Evidence {
+  readonly format: Format;
   readonly message: Uint8Array;
   readonly signature: Uint8Array;
   readonly signer: Uint8Array;
@@ -103,16 +105,24 @@ interface Checkpoint {
   readonly evidence: Evidence;
 }
 
-/** Bytes of each part of the evidence. */
-const LENGTHS = { message: 55, signature: 64, signer: 64, subject: 64 } as const;
+/** Bytes of the parts of evidence that are the same in every form. */
+const LENGTHS = { signature: 64, signer: 64, subject: 64 } as const;
+
+/** What is wrong with a message of each form, as something that speaks of the statement. */
+const FORMS = { "atecc-internal": atecc, "tpm2-quote": quote, tagged } as const;
+type Format = keyof typeof FORMS;
+const LONGEST_MESSAGE = 1024;
 
 function checkpointOf(entry: Entry): Checkpoint | undefined {
   const covers = (entry.covers ?? {}) as { sequence?: unknown; hash?: unknown };
   const evidence = (entry.evidence ?? {}) as { readonly [part: string]: unknown };
   const { sequence, hash } = covers;
   if (typeof sequence !== "number" || typeof hash !== "string" || !/^[0-9a-f]{64}$/.test(hash)) return undefined;
-  if (evidence.format !== "atecc-internal") return undefined;
-  const parts: { [part: string]: Uint8Array } = {};
+  const format = Object.keys(FORMS).find((one) => one === evidence.format);
+  const { message } = evidence;
+  if (format === undefined || typeof message !== "string" || !/^([0-9a-f]{2})+$/.test(message)) return undefined;
+  if (message.length > 2 * LONGEST_MESSAGE) return undefined;
+  const parts: { [part: string]: unknown } = { format, message: fromHex(message) };
   for (const [part, length] of Object.entries(LENGTHS)) {
     const digits = evidence[part];
     if (typeof digits !== "string" || digits.length !== 2 * length || !/^[0-9a-f]*$/.test(digits)) return undefined;
@@ -127,8 +137,17 @@ const MODE = { genKey: 0x08, sign: 0x40 } as const;
 const SLOTS = 16;
 
 /** @returns what is wrong with it */
-function evidenceProblem({ message, signature, signer, subject }: Evidence, statement: Uint8Array): string | undefined {
-  if (message[32] !== OPCODE.sign || message[33] !== MODE.sign) return "its message is not one a chip composes";
+function evidenceProblem(evidence: Evidence, statement: Uint8Array): string | undefined {
+  const { format, signer, message, signature } = evidence;
+  return (
+    FORMS[format](evidence, statement) ?? (signedBy(signer, message, signature) ? undefined : "its signature is wrong")
+  );
+}
+
+/** What a secure element signs is composed by itself (ATECC508A, Sign in internal mode). */
+function atecc({ message, subject }: Evidence, statement: Uint8Array): string | undefined {
+  if (message.length !== 55 || message[32] !== OPCODE.sign || message[33] !== MODE.sign)
+    return "its message is not one a chip composes";
   // SN[8], SN[4:7], SN[0:1], SN[2:3] stand from 43 on (ATECC508A, Sign, message of internal data).
   const shortSerial = concat(message.slice(43, 44), message.slice(48, 50));
   const digestIn = (slot: number) =>
@@ -137,10 +156,31 @@ function evidenceProblem({ message, signature, signer, subject }: Evidence, stat
     );
   const tempKey = message.slice(0, 32);
   if (!Array.from({ length: SLOTS }, (_, slot) => digestIn(slot)).some((digest) => equal(digest, tempKey))) {
-    return "its evidence is about something else";
+    return ABOUT_SOMETHING_ELSE;
   }
-  return signedBy(signer, message, signature) ? undefined : "its signature is wrong";
+  return undefined;
 }
+
+const ABOUT_SOMETHING_ELSE = "its evidence is about something else";
+
+/** TPMS_ATTEST of a quote (TPM 2.0 Part 2, 10.12.12): magic, type, TPM2B qualifiedSigner, TPM2B extraData. */
+function quote({ message }: Evidence, statement: Uint8Array): string | undefined {
+  const reader = new Reader(message);
+  try {
+    if (reader.u32be() !== 0xff544347 || reader.u16be() !== 0x8018) return "its message is not one a TPM composes";
+    reader.take(reader.u16be());
+    return equal(reader.take(reader.u16be()), statement) ? undefined : ABOUT_SOMETHING_ELSE;
+  } catch {
+    return "its message is not one a TPM composes";
+  }
+}
+
+/** A tag that nothing else begins with, and the statement. */
+function tagged({ message }: Evidence, statement: Uint8Array): string | undefined {
+  return equal(message, concat(new TextEncoder().encode(EVIDENCE_TAG), statement)) ? undefined : ABOUT_SOMETHING_ELSE;
+}
+
+const EVIDENCE_TAG = "thornkey evidence 1\0";
 
 function signedBy(signer: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean {
   try {

@@ -189,7 +189,8 @@ const ROOT_STATUS = record({
   wireProtected: flag(),
   counter: optional(count),
   limits: list(text(300), 16),
-  keys: record({ places: count, free: count }),
+  makes: list(text(32), 16, "keys that can be made inside: type and use"),
+  keys: record({ places: count, free: count }, "where the root has a fixed number of places"),
 });
 
 const COMPONENT = record({

@@ -1,4 +1,5 @@
 /** Keys in the root that were deleted or used up: they are dead only when they are overwritten. */
+import { ThornkeyError } from "../errors.ts";
 import { storedKey } from "./records.ts";
 import type { DoomedKey } from "./store/head.ts";
 import { KIND } from "./store/state.ts";
@@ -6,7 +7,11 @@ import type { OpenVault } from "./vault.ts";
 
 /** Overwrites a doomed key, and writes down that it is done. To be called in the root's queue. */
 export async function overwriteResident(vault: OpenVault, { handle, id }: DoomedKey): Promise<void> {
-  await vault.root.root.destroyKey(handle);
+  await vault.root.root.destroyKey(handle).catch((error) => {
+    // A TPM keeps no keys: it forgot this one with its record, and cannot do more.
+    if (!(error instanceof ThornkeyError) || (error.code !== "NOT_SUPPORTED" && error.code !== "KEY_NOT_FOUND"))
+      throw error;
+  });
   await vault.state.change((change) => change.overwritten(id));
 }
 

@@ -14,6 +14,8 @@ import { provision, provisioningStage } from "../roots/atecc/provision.ts";
 import { rootOn } from "../roots/atecc/root.ts";
 import { readOrMakeTransportKey } from "../roots/atecc/transport-key.ts";
 import type { Root } from "../roots/root.ts";
+import { parseTpmLocation } from "../roots/tpm/location.ts";
+import { openTpmRoot } from "../roots/tpm/root.ts";
 
 export interface OpenRoot {
   readonly root: Root;
@@ -43,13 +45,13 @@ export async function openRoot(specification: string, options: RootOptions): Pro
   const open = Object.hasOwn(KINDS, kind) ? KINDS[kind as keyof typeof KINDS] : undefined;
   if (colon < 0 || open === undefined || rest === "") {
     throw new ThornkeyError("USAGE", `'${specification.slice(0, 100)}' names no root`, {
-      hint: "write emulated:FILE, atecc:/dev/i2c-1 or atecc:unix:/path.sock",
+      hint: "write emulated:FILE, atecc:/dev/i2c-1, atecc:unix:/path.sock, tpm:/dev/tpmrm0 or tpm:unix:/path.sock",
     });
   }
   return open(specification, rest, options);
 }
 
-const KINDS = { emulated, atecc } as const;
+const KINDS = { emulated, atecc, tpm } as const;
 
 /**
  * Starts an emulated chip before anybody asks for it: it takes as long to start as the rest of the vault, which can do so
@@ -97,6 +99,20 @@ async function onEmulated(
 
 function atecc(specification: string, _rest: string, options: RootOptions): Promise<OpenRoot> {
   return onChip(specification, parseChipLocation(specification), options, false);
+}
+
+async function tpm(specification: string, _rest: string, options: RootOptions): Promise<OpenRoot> {
+  const folder = join(options.state, "roots");
+  return opened(
+    specification,
+    await openTpmRoot(parseTpmLocation(specification), { folder, expected: options.expected }),
+  );
+}
+
+/** What a root says of itself decides the rest. */
+async function opened(specification: string, root: Root): Promise<OpenRoot> {
+  const { kind, model, serial } = await root.describe();
+  return { root, specification, emulated: false, serial, model, kind, close: () => root.close() };
 }
 
 async function onChip(

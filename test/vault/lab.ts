@@ -127,6 +127,8 @@ export interface VaultWishes {
   /** Names below the lab's folder. */
   readonly state?: string;
   readonly silicon?: string;
+  /** Root specification; default: the emulated chip `silicon`. */
+  readonly root?: string;
   readonly host?: HostFacts;
 }
 
@@ -147,12 +149,12 @@ export function openLab(): Lab {
   return {
     folder,
     path,
-    async vault({ state = "state", silicon = "silicon", host = HERE } = {}) {
+    async vault({ state = "state", silicon = "silicon", host = HERE, root } = {}) {
       const run = path(`run${++number}`);
       const hostFolder = writeHost(path(`host${number}`), host);
       const process = await spawnProgram("vault", [
         ...["--state", path(state), "--run", run],
-        ...["--root", `emulated:${path(silicon)}`, "--host", hostFolder],
+        ...["--root", root ?? `emulated:${path(silicon)}`, "--host", hostFolder],
       ]);
       const socket = join(run, "vault.sock");
       const link = createVaultLink(socket);

@@ -12,9 +12,9 @@ import {
 import { dirname } from "node:path";
 import { concat, equal } from "../../bytes/bytes.ts";
 import { ThornkeyError } from "../../errors.ts";
+import { takeFileLock } from "../file-lock.ts";
 import type { Model } from "./chip.ts";
 import { CONFIG, UNLOCKED } from "./config.ts";
-import { takeFileLock } from "./file-lock.ts";
 import { blankImage, IMAGE_SIZE, type Memory, memoryOver } from "./memory.ts";
 
 /**

@@ -3,7 +3,7 @@ import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, write
 import { dirname } from "node:path";
 import { decode, encode } from "cborg";
 import { ThornkeyError } from "../../errors.ts";
-import { takeFileLock } from "../atecc508a/file-lock.ts";
+import { takeFileLock } from "../file-lock.ts";
 import { type Key, publicKeyOf } from "./keys.ts";
 import { type Contents, type Memory, type NewCard, newCard, type Reference, TRIES } from "./memory.ts";
 import { ALGORITHM_NAMES, type PinPolicy, SLOTS } from "./slots.ts";

@@ -267,6 +267,7 @@ async function statusOf(vault: OpenVault, request: Request): Promise<VaultStatus
         wireProtected: description.capabilities.wireProtected,
         ...(counter !== undefined && { counter }),
         limits: [...description.capabilities.limits],
+        makes: description.capabilities.makes.map(({ algorithm, use }) => `${algorithm} ${use}`),
         keys: {
           places: places.length,
           free: places.filter(({ handle, purpose }) => purpose.startsWith("user") && !occupied.includes(handle)).length,

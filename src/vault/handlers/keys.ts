@@ -288,15 +288,21 @@ async function createResident(
   type: KeyType,
   place: Place,
 ): Promise<KeyInfo> {
-  if (type !== "p256") {
-    throw new ThornkeyError("NOT_SUPPORTED", `the root makes no ${type} keys inside`, {
+  const uses = wanted.fixed?.uses ?? ["sign", "verify"];
+  const agrees = uses.some((use) => use === "agree" || use === "derive");
+  const use = agrees ? "agree" : "sign";
+  const making = vault.rootDescription.capabilities.makes.find((one) => one.algorithm === type && one.use === use);
+  if (making === undefined) {
+    throw new ThornkeyError("NOT_SUPPORTED", `the root makes no ${type} keys to ${use} with inside`, {
       hint: "make it wrapped: sealed by the root, used in the vault",
     });
   }
-  const uses = wanted.fixed?.uses ?? ["sign", "verify"];
-  const agrees = uses.some((use) => use === "agree" || use === "derive");
+  const other = uses.find((use) => !["sign", "verify", "agree", "derive"].includes(use));
+  if (other !== undefined) {
+    throw new ThornkeyError("NOT_SUPPORTED", `a resident key is not for '${other}'`, { hint: "make a wrapped one" });
+  }
   if (agrees && uses.some((use) => use === "sign")) {
-    throw new ThornkeyError("USAGE", "a key in a secure element signs or agrees, not both", {
+    throw new ThornkeyError("USAGE", "a key inside the root signs or agrees, not both", {
       hint: "make two keys, or a wrapped one",
     });
   }
@@ -306,8 +312,8 @@ async function createResident(
   // One at a time: the places of the root are given out by what the state says is taken.
   return vault.rootQueue.run(request.caller.facts.uid, async () => {
     const { handle, publicKey } = await vault.root.root.generateKey({
-      algorithm: "p256",
-      use: agrees ? "agree" : "sign",
+      algorithm: making.algorithm,
+      use,
       occupied: occupiedHandles(vault),
     });
     const record: KeyRecord = {

@@ -8,9 +8,11 @@ import {
   type KeyType,
   type SignatureAlgorithm,
   signatureAlgorithmsOf,
+  sizeOf,
 } from "../../operations/key-types.ts";
 import type { FixedPolicy } from "../../operations/policy.ts";
 import type { OperationName } from "../../operations/table.ts";
+import type { SigningWay } from "../../roots/root.ts";
 import { spkiPoint } from "../digest.ts";
 import { digestOf, signsElsewhere } from "../material/engine.ts";
 import type { EncryptSpec, SignSpec } from "../material/material.ts";
@@ -175,24 +177,43 @@ function signed(
     return signature instanceof Promise ? signature.then((bytes) => ({ signature: bytes })) : { signature };
   }
   checkSignSpec(key.type as KeyType, spec, data);
-  const digest = ofCurve(digestOf(spec, data));
+  const way = wayOf(key, spec);
+  const digest =
+    way.scheme === "ecdsa" ? ofCurve(digestOf(spec, data), sizeOf(key.type as KeyType)) : digestOf(spec, data);
   return vault.rootQueue
     .run(request.caller.facts.uid, async () => {
       mustStillBeIn(vault, key, handle);
-      return vault.root.root.sign(handle, digest);
+      return vault.root.root.sign(handle, digest, way);
     })
     .then((signature) => ({ signature }));
 }
 
 /**
- * What ECDSA on P-256 takes of a digest (FIPS 186-5, 6.4.1): its first 256 bits; a shorter one is the number it is.
+ * What ECDSA takes of a digest (FIPS 186-5, 6.4.1): as many of its first bits as the order has; a shorter one is the number
+ * it is.
  *
- * @returns 32 bytes, not shared
+ * @param size bytes of the order
+ * @returns so many bytes, not shared
  */
-function ofCurve(digest: Uint8Array): Uint8Array {
-  const scalar = new Uint8Array(32);
-  scalar.set(digest.subarray(0, 32), Math.max(0, 32 - digest.length));
+function ofCurve(digest: Uint8Array, size: number): Uint8Array {
+  const scalar = new Uint8Array(size);
+  scalar.set(digest.subarray(0, size), Math.max(0, size - digest.length));
   return scalar;
+}
+
+/** How a root makes the signature. @throws ThornkeyError `NOT_SUPPORTED` */
+function wayOf(key: StoredKey, { algorithm, digest, saltLength }: SignSpec): SigningWay {
+  if (algorithm === "ecdsa") return { scheme: "ecdsa" };
+  const padded = digest === "sha256" || digest === "sha384" || digest === "sha512" ? digest : undefined;
+  if (padded !== undefined && algorithm === "rsa-pkcs1") return { scheme: "rsa-pkcs1", digest: padded };
+  if (padded !== undefined && algorithm === "rsa-pss") return { scheme: "rsa-pss", digest: padded, saltLength };
+  throw new ThornkeyError(
+    "NOT_SUPPORTED",
+    `key '${key.name}' is resident: it makes no ${algorithm} over ${digest ?? "that"}`,
+    {
+      hint: "resident RSA keys sign by rsa-pkcs1 and rsa-pss over sha256, sha384 and sha512",
+    },
+  );
 }
 
 /** @throws ThornkeyError `USAGE` when the type has no such signature */
@@ -234,7 +255,7 @@ async function agreed(
       ? vault.keyring.load(key, ingredient).agree(peer)
       : await vault.rootQueue.run(request.caller.facts.uid, async () => {
           mustStillBeIn(vault, key, handle);
-          return vault.root.root.agree(handle, spkiPoint(peer));
+          return vault.root.root.agree(handle, spkiPoint(peer, key.type as KeyType));
         });
   return secret.use((bytes) => bytes.slice());
 }

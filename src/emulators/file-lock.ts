@@ -1,6 +1,6 @@
 import { linkSync, readFileSync, realpathSync, renameSync, unlinkSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { ThornkeyError } from "../../errors.ts";
+import { ThornkeyError } from "../errors.ts";
 
 /**
  * Keeps a second emulator off a memory file, by a file next to it that names the process. One left behind by a process
