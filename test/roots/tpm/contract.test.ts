@@ -1,8 +1,7 @@
-import { join } from "node:path";
 import { describe } from "vitest";
-import { openTpmRoot } from "../../../src/roots/tpm/root.ts";
-import { type Bench, keepsTheContract } from "../contract.ts";
-import { HAS_SWTPM, openTpmLab } from "./lab.ts";
+import { keepsTheContract } from "../contract.ts";
+import { tpmBench } from "./bench.ts";
+import { HAS_SWTPM } from "./lab.ts";
 
 describe.runIf(HAS_SWTPM)("TPM 2.0 (swtpm)", () => {
   keepsTheContract("a TPM", tpmBench, {
@@ -11,18 +10,3 @@ describe.runIf(HAS_SWTPM)("TPM 2.0 (swtpm)", () => {
     can: ["derive", "certify", "counter", "random"],
   });
 });
-
-export async function tpmBench(): Promise<Bench> {
-  const lab = openTpmLab();
-  const tpm = await lab.tpm();
-  const folder = join(lab.folder, "roots");
-  let others = 0;
-  return {
-    open: () => openTpmRoot(tpm.location, { folder }),
-    async openAnother() {
-      const other = await lab.tpm();
-      return openTpmRoot(other.location, { folder: join(lab.folder, `roots${++others}`) });
-    },
-    close: () => lab.close(),
-  };
-}

@@ -1,9 +1,9 @@
 /** Splits a master secret into shares of SLIP-39, one group and one member after the other. */
 import { Secret } from "../../../bytes/secret.ts";
+import { MOST_SHARES, type RandomBytes, splitSecret } from "../../../bytes/shamir.ts";
 import { ThornkeyError } from "../../../errors.ts";
 import { HIGHEST_EXPONENT } from "./cipher.ts";
 import { sealSecret, sealValue } from "./passphrases.ts";
-import { MOST_SHARES, type RandomBytes, splitSecret } from "./shamir.ts";
 import { type ShareSet, writeShare } from "./share.ts";
 
 export interface SharingSpec {

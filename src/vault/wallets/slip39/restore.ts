@@ -1,9 +1,9 @@
 /** Puts a master secret together from shares of SLIP-39: all at once, or one after the other as they are found. */
 import { setImmediate } from "node:timers/promises";
 import { Secret } from "../../../bytes/secret.ts";
+import { type Point, recoverSecret } from "../../../bytes/shamir.ts";
 import { ThornkeyError } from "../../../errors.ts";
 import { openSecret, openValue } from "./passphrases.ts";
-import { type Point, recoverSecret } from "./shamir.ts";
 import { readShare, type Share, type ShareSet } from "./share.ts";
 
 /**

@@ -1,6 +1,6 @@
 /** Shamir's secret sharing, byte by byte over GF(256), with a digest that shows wrong shares (SLIP-0039, "Sharing a secret"). */
 import { createHmac, timingSafeEqual } from "node:crypto";
-import { concat } from "../../../bytes/bytes.ts";
+import { concat } from "./bytes.ts";
 import { inverse, multiply } from "./gf256.ts";
 
 /** A value of the polynomials: at `x`, one byte for each byte of the secret. */
