@@ -6,6 +6,7 @@ export const GROUPS: readonly (readonly [names: readonly string[], load: () => P
   [["up"], async () => [(await import("./up.ts")).upCommand()]],
   [["status"], async () => [(await import("./status.ts")).statusCommand()]],
   [["key"], async () => [(await import("./key.ts")).keyCommand()]],
+  [["root"], async () => [(await import("./root.ts")).rootCommand()]],
   [["chip"], async () => [(await import("./chip.ts")).chipCommand()]],
   [["emulator"], async () => [(await import("./emulator.ts")).emulatorCommand()]],
   [["vault", "gate"], async () => (await import("./up.ts")).halfCommands()],

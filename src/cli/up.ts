@@ -37,7 +37,12 @@ export function stateOption(): Option {
 }
 
 export function rootOption(): Option {
-  return new Option("--root <spec>", "emulated:FILE, atecc:/dev/i2c-1 or atecc:unix:/path.sock").env("THORNKEY_ROOT");
+  return new Option(
+    "--root <spec>",
+    "emulated:FILE, atecc:/dev/i2c-1, tpm:/dev/tpmrm0, pkcs11:/path/module.so?token=LABEL, pi; A+B needs both; may be repeated",
+  )
+    .argParser((spec: string, before: string | undefined) => (before === undefined ? spec : `${before}+${spec}`))
+    .env("THORNKEY_ROOT");
 }
 
 export function runOption(): Option {

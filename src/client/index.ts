@@ -23,6 +23,7 @@ export type {
   Namespace,
   OperationName,
   ReplyOf,
+  RootInfo,
   VaultEvent,
   VaultStatus,
   WalletSummary,

@@ -92,6 +92,14 @@ export interface Thornkey extends AsyncDisposable {
     undo(args: With<"bind.undo">): Promise<BindingStatus>;
     rebind(args: With<"bind.rebind">): Promise<BindingStatus>;
   };
+  /** The hardware the state is on. */
+  readonly roots: {
+    list(options?: CallOptions): Promise<ReplyOf<"root.list">>;
+    add(args: With<"root.add">): Promise<ReplyOf<"root.add">>;
+    /** @param root its specification or serial number */
+    remove(root: string, args?: With<"root.remove", "root">): Promise<ReplyOf<"root.remove">>;
+    move(args: With<"root.move">): Promise<ReplyOf<"root.move">>;
+  };
   /** Trees of keys derived from one secret. Mnemonics are answered once, as ASCII words. */
   readonly wallets: {
     /** @returns the master, and what it is restored from; nothing of that with `recovery: "none"` */
@@ -185,6 +193,12 @@ export function thornkeyOver(transport: Transport): Thornkey {
       create: async (args) => (await plain("namespace.create")(args)).namespace,
       list: async (options) => (await call("namespace.list", {}, options)).namespaces,
       delete: async (name, options) => void (await call("namespace.delete", { name }, options)),
+    },
+    roots: {
+      list: (options) => call("root.list", {}, options),
+      add: (args) => plain("root.add")(args),
+      remove: (root, args = {}) => plain("root.remove")({ root, ...args }),
+      move: (args) => plain("root.move")(args),
     },
     binding: {
       status: (options) => call("bind.status", {}, options),

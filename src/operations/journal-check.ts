@@ -28,6 +28,7 @@ export interface JournalReport {
 export function checkJournal(lines: readonly string[], evidenceKey?: Uint8Array): JournalReport {
   let signed = 0;
   let signer = evidenceKey;
+  let announced: { readonly place: number; readonly key: Uint8Array } | undefined;
   const hashes: string[] = ["00".repeat(32)];
   const report = (entry: number, what: string): JournalReport => {
     // What is signed beyond the problem is not signed as it is here.
@@ -44,6 +45,7 @@ export function checkJournal(lines: readonly string[], evidenceKey?: Uint8Array)
       return report(changed, index === 0 ? "it is not the beginning of a journal" : "it was changed");
     }
     hashes.push(sha256(Buffer.from(line)).toString("hex"));
+    announced = announcedIn(entry, place) ?? announced;
     if (entry.kind !== "checkpoint") continue;
     const checkpoint = checkpointOf(entry);
     if (checkpoint === undefined) return report(place, "it is no checkpoint, and says it were one");
@@ -52,12 +54,24 @@ export function checkJournal(lines: readonly string[], evidenceKey?: Uint8Array)
       return report(place, `what it signs is not entry ${covers.sequence} as it is here`);
     }
     signer ??= evidence.signer;
+    // The key before has signed which one would come after it.
+    if (announced !== undefined && announced.place <= signed && equal(announced.key, evidence.signer)) {
+      signer = announced.key;
+      announced = undefined;
+    }
     if (!equal(signer, evidence.signer)) return report(place, "another key signed it");
     const wrong = evidenceProblem(evidence, fromHex(covers.hash));
     if (wrong !== undefined) return report(place, wrong);
     signed = covers.sequence;
   }
   return { entries: lines.length, signed, signer, problem: undefined };
+}
+
+/** The evidence key of the root the state was about to move to. */
+function announcedIn({ kind, evidenceKey }: Entry, place: number): { place: number; key: Uint8Array } | undefined {
+  if (kind !== "root.announced" || typeof evidenceKey !== "string" || !/^[0-9a-f]{128}$/.test(evidenceKey))
+    return undefined;
+  return { place, key: fromHex(evidenceKey) };
 }
 
 interface Entry {

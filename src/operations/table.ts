@@ -179,18 +179,41 @@ export const VAULT_STATES = ["operational", "frozen", "refused", "destroyed"] as
 export type VaultState = (typeof VAULT_STATES)[number];
 
 const ROOT_STATUS = record({
-  name: text(200),
+  name: text(2000),
   kind: text(32),
-  model: text(64),
-  serial: text(64),
-  firmware: text(64),
+  model: text(400),
+  serial: text(128),
+  firmware: text(400),
   available: flag(),
   emulated: flag("for development: nothing protects its memory"),
   wireProtected: flag(),
   counter: optional(count),
-  limits: list(text(300), 16),
+  limits: list(text(600), 32),
   makes: list(text(32), 16, "keys that can be made inside: type and use"),
   keys: record({ places: count, free: count }, "where the root has a fixed number of places"),
+});
+
+const ROOT_INFO = record({
+  specification: text(1000, undefined, "how it is reached"),
+  kind: text(32),
+  model: text(400),
+  serial: text(128),
+  firmware: text(400),
+  present: flag(),
+  emulated: flag("for development: nothing protects its memory"),
+  makes: list(text(32), 16, "keys that can be made inside: type and use"),
+  limits: list(text(600), 32),
+});
+export type RootInfo = Infer<typeof ROOT_INFO>;
+
+const rootSpecification = text(2000, undefined, "atecc:/dev/i2c-1, tpm:/dev/tpmrm0, A+B, 2of(A,B,C)");
+const ROOT_WISHES = {
+  leaveBehind: optional(flag("keys inside hardware that is left are forgotten")),
+  recovery: optional(secretBytes(32, 32, "the owner's recovery key; needed when the vault is sealed")),
+} as const;
+const ROOT_CHANGE = record({
+  root: record({ specification: text(2000), kind: text(32), model: text(400), serial: text(128) }),
+  leftBehind: list(text(110), 1000, "keys that stayed inside hardware the state is not on any more"),
 });
 
 const COMPONENT = record({
@@ -273,6 +296,8 @@ export type VaultEvent = Infer<typeof EVENT>;
 const SECOND = 1000;
 /** A slow chip with a queue before it, or RSA-4096 on a Pi. */
 const SLOW = 60 * SECOND;
+/** Hardware that is made ready takes its time, and all records are sealed anew. */
+const ROOT_CHANGES = 300 * SECOND;
 /** Somebody has to be asked. */
 const HUMAN = 120 * SECOND;
 
@@ -847,6 +872,43 @@ export const OPERATIONS = {
     { recovery: secretBytes(32, 32) },
     BINDING.fields,
     { ...changes, whenFrozen: true },
+  ),
+
+  "root.list": operation(
+    "The hardware the state is on.",
+    "observer",
+    "GET /v1/roots",
+    {},
+    { roots: list(ROOT_INFO, 16), needed: count },
+    looks,
+  ),
+  "root.add": operation(
+    "Adds hardware without which the state does not open from now on, or one of several that are enough.",
+    "administrator",
+    "POST /v1/roots",
+    {
+      specification: rootSpecification,
+      needed: optional(integer(1, 8, "so many of them open it; default: all")),
+      ...ROOT_WISHES,
+    },
+    ROOT_CHANGE.fields,
+    { ...changes, deadline: ROOT_CHANGES },
+  ),
+  "root.remove": operation(
+    "Takes hardware away: the state opens without it from now on.",
+    "administrator",
+    "POST /v1/roots/remove",
+    { root: text(1000, undefined, "specification or serial number"), needed: optional(integer(1, 8)), ...ROOT_WISHES },
+    ROOT_CHANGE.fields,
+    { ...changes, deadline: ROOT_CHANGES },
+  ),
+  "root.move": operation(
+    "Moves the state to other hardware; what is sealed follows.",
+    "administrator",
+    "POST /v1/roots/move",
+    { specification: rootSpecification, ...ROOT_WISHES },
+    ROOT_CHANGE.fields,
+    { ...changes, deadline: ROOT_CHANGES },
   ),
 
   "journal.read": operation(

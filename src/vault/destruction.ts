@@ -21,6 +21,8 @@ export interface Latch {
   readonly device: string;
   /** Serial number of the root whose keys are to be overwritten. */
   readonly root: string | undefined;
+  /** Of a root of several parts: where they are, and their serial numbers. */
+  readonly parts?: readonly { readonly specification: string; readonly serial: string }[] | undefined;
   readonly done: boolean;
 }
 
@@ -94,8 +96,8 @@ export function readLatch(folder: string): Latch | undefined {
   } catch {
     // Damaged, and it is there.
   }
-  const { time = "some time", reason = "nobody knows why", device = "", root, done = root === undefined } = said;
-  return { time, reason, device, root, done };
+  const { time = "some time", reason = "nobody knows why", device = "", root, parts, done = root === undefined } = said;
+  return { time, reason, device, root, parts, done };
 }
 
 /**
@@ -115,11 +117,14 @@ export async function finishDestruction(
   } catch (error) {
     failure = error; // a disk that fails must not save the root's keys
   }
-  const root = await open(specification, { state, expected: latch.root, timing });
-  try {
-    await root.root.zeroize();
-  } finally {
-    await root.close();
+  const single = latch.root === undefined ? [] : [{ specification, serial: latch.root }];
+  for (const part of latch.parts ?? single) {
+    try {
+      const root = await open(part.specification, { state, expected: { serial: part.serial }, timing });
+      await root.root.zeroize().finally(() => root.close());
+    } catch (error) {
+      failure ??= error; // a part that fails must not save the others
+    }
   }
   if (failure !== undefined) throw failure;
   writeLatch(state, { ...latch, done: true });

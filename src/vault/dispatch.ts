@@ -13,6 +13,7 @@ import { keyNameHandlers } from "./handlers/key-names.ts";
 import { keyHandlers } from "./handlers/keys.ts";
 import { objectHandlers } from "./handlers/objects.ts";
 import { pinHandlers } from "./handlers/pins.ts";
+import { rootHandlers } from "./handlers/roots.ts";
 import { storageHandlers } from "./handlers/storage.ts";
 import { useHandlers } from "./handlers/uses.ts";
 import { walletHandlers } from "./handlers/wallet-operations.ts";
@@ -31,6 +32,7 @@ export const HANDLERS: Handlers<OperationName> = {
   ...journalHandlers,
   ...walletHandlers,
   ...pinHandlers,
+  ...rootHandlers,
 };
 
 /** A destroyed vault still says that it is, and what happened. */

@@ -16,6 +16,7 @@ import type { HostComponent } from "../machine/host.ts";
 import { decodeStrictly, encodeStrictly } from "../operations/protocol.ts";
 import type { BindingStage } from "../operations/table.ts";
 import type { Root } from "../roots/root.ts";
+import type { RootIdentity } from "./root-spec.ts";
 import { openWith, type Sealing, sealingUnder, sealWith } from "./store/sealing.ts";
 
 export interface HeaderComponent {
@@ -33,7 +34,7 @@ export interface Header {
   /** Milliseconds since 1970. */
   readonly created: number;
   /** What the root said of itself. */
-  readonly root: { readonly kind: string; readonly model: string; readonly serial: string };
+  readonly root: RootIdentity;
   /** 32 bytes, for what the root derives. */
   readonly salt: Uint8Array;
   readonly stage: BindingStage;

@@ -38,7 +38,7 @@ import { createRefusals } from "./refusals.ts";
 import { finishRepair } from "./repair/finish.ts";
 import { createRateLimiter } from "./restrictions.ts";
 import type { Authority } from "./rights.ts";
-import { type OpenRoot, openRoot } from "./root-spec.ts";
+import { identityOf, type OpenRoot, openRoot } from "./root-spec.ts";
 import { type Database, openDatabase, REPAIR_HINT } from "./store/database.ts";
 import { sealingUnder } from "./store/sealing.ts";
 import { initialise, KIND, openState } from "./store/state.ts";
@@ -50,7 +50,7 @@ import { createWalletIndex } from "./wallets/wallet-index.ts";
 export interface VaultOptions {
   /** Directory of the state. */
   readonly state: string;
-  /** Root specification. */
+  /** Root specification; empty: the one the state was last told of. */
   readonly root: string;
   /** The directory that is `/` for what tells this host from others. */
   readonly host?: string | undefined;
@@ -96,7 +96,7 @@ export async function openVault(options: VaultOptions): Promise<OpenVault> {
     }
     root = await (options.openRoot ?? openRoot)(options.root, {
       state: folder,
-      expected: header?.root.serial,
+      expected: header?.root,
       timing: options.timing,
     });
     const host = await readHost(options.host);
@@ -169,8 +169,7 @@ async function assemble(
   let header: Header;
   let master: Secret;
   if (existing === undefined) {
-    const identity = { kind: root.kind, model: root.model, serial: root.serial };
-    const made = newHeader(identity, salt, secret, host, now());
+    const made = newHeader(identityOf(root), salt, secret, host, now());
     const sealing = sealingUnder(made.master);
     const reading = await counter?.read();
     database.transaction(() => {
@@ -202,12 +201,15 @@ async function assemble(
     evidenceKey,
     rootQueue: createFairRunner(WAITING_FOR_ROOT),
     background: createFairRunner(WAITING_FOR_THREAD, THREADS),
-    random: createRandom(root.root, {
-      onFailure(reason, final) {
-        const text = `the root contributes no random bytes${final ? " any more" : ""}: ${reason}`;
-        state.change((change) => change.journal({ kind: "random.failed", text })).catch(() => {});
+    random: createRandom(
+      rootDescription.capabilities.random ? { random: (length) => vault.root.root.random(length) } : undefined,
+      {
+        onFailure(reason, final) {
+          const text = `the root contributes no random bytes${final ? " any more" : ""}: ${reason}`;
+          state.change((change) => change.journal({ kind: "random.failed", text })).catch(() => {});
+        },
       },
-    }),
+    ),
     ledger: createUseLedger(database),
     rates: createRateLimiter(),
     refusals: createRefusals(state),
@@ -235,7 +237,7 @@ async function assemble(
     now,
     backUpHeader: () => writeAtomically(join(options.state, FILES.header), encodeHeader(vault.header)),
     async rotate(makeHeader, entry) {
-      using derived = await rootSecret(root.root, vault.header.salt);
+      using derived = await rootSecret(vault.root.root, vault.header.salt);
       const nextMaster = new Secret(new Uint8Array(randomBytes(32)));
       const sealing = sealingUnder(nextMaster);
       const next = signed(await makeHeader(nextMaster, derived), sealing);
@@ -254,12 +256,19 @@ async function assemble(
         { counted: true },
       );
     },
+    openPart: (specification) =>
+      (options.openRoot ?? openRoot)(specification, {
+        state: options.state,
+        expected: undefined,
+        timing: options.timing,
+      }),
     latch: (reason, done) =>
       writeLatch(options.state, {
         time: new Date(now()).toISOString(),
         reason,
         device: vault.header.device,
-        root: root.serial,
+        root: vault.root.serial,
+        parts: vault.root.parts?.map(({ specification, serial }) => ({ specification, serial })),
         done,
       }),
     shredStore() {
@@ -279,7 +288,7 @@ async function assemble(
       }
       await state.close();
       vault.master.destroy();
-      await root.close().catch(() => {});
+      await vault.root.close().catch(() => {});
       database.close();
       release();
     },
@@ -378,7 +387,7 @@ async function furnish(vault: OpenVault): Promise<void> {
         text: `a vault was made on ${root.model} ${root.serial}`,
         details: {
           device: vault.header.device,
-          root: vault.header.root,
+          root: { kind: root.kind, model: root.model, serial: root.serial },
           record: { id: idText(DEVICE_ID), generation: 1 },
         },
       });

@@ -13,9 +13,29 @@ import { type ChipLocation, parseChipLocation } from "../roots/atecc/location.ts
 import { provision, provisioningStage } from "../roots/atecc/provision.ts";
 import { rootOn } from "../roots/atecc/root.ts";
 import { readOrMakeTransportKey } from "../roots/atecc/transport-key.ts";
+import { type Composition, compose } from "../roots/composite/composition.ts";
+import { type CompositeRoot, openComposite } from "../roots/composite/root.ts";
 import type { Root } from "../roots/root.ts";
 import { parseTpmLocation } from "../roots/tpm/location.ts";
 import { openTpmRoot } from "../roots/tpm/root.ts";
+import { parseRootParts, type RootParts } from "./root-parts.ts";
+
+/** What a state remembers of the root it belongs to. */
+export interface RootIdentity {
+  readonly kind: string;
+  readonly model: string;
+  readonly serial: string;
+  /** How it is reached, where the vault itself was told so by its administrator. */
+  readonly specification?: string | undefined;
+  /** Specifications in whose place that one came: whoever still names one of them means this root. */
+  readonly replaced?: readonly string[] | undefined;
+  readonly composition?: Composition | undefined;
+}
+
+/** @returns what the state is to remember of an open root */
+export function identityOf({ kind, model, serial, composition }: OpenRoot): RootIdentity {
+  return { kind, model, serial, ...(composition && { composition }) };
+}
 
 export interface OpenRoot {
   readonly root: Root;
@@ -24,14 +44,17 @@ export interface OpenRoot {
   readonly serial: string;
   readonly model: string;
   readonly kind: string;
+  /** Of a root of several parts, and its parts that are there. */
+  readonly composition?: Composition | undefined;
+  readonly parts?: readonly OpenRoot[] | undefined;
   close(): Promise<void>;
 }
 
 export interface RootOptions {
   /** The directory of the state; the transport key of a secure element lies there. */
   readonly state: string;
-  /** Serial number of the root the state belongs to; nothing is done to another. */
-  readonly expected: string | undefined;
+  /** The root the state belongs to; nothing is done to another. */
+  readonly expected: Pick<RootIdentity, "serial" | "composition" | "specification" | "replaced"> | undefined;
   /** How long the emulated chip takes for its commands; default `none`. */
   readonly timing?: "none" | "typical" | "maximum" | undefined;
 }
@@ -39,18 +62,116 @@ export interface RootOptions {
 /**
  * @throws ThornkeyError `USAGE`, `NOT_BOUND` (another root than expected), `ROOT_UNAVAILABLE`, `ROOT_REFUSED`
  */
-export async function openRoot(specification: string, options: RootOptions): Promise<OpenRoot> {
-  const colon = specification.indexOf(":");
-  const [kind, rest] = [specification.slice(0, colon), specification.slice(colon + 1)];
-  const open = Object.hasOwn(KINDS, kind) ? KINDS[kind as keyof typeof KINDS] : undefined;
-  if (colon < 0 || open === undefined || rest === "") {
-    throw new ThornkeyError("USAGE", `'${specification.slice(0, 100)}' names no root`, {
-      hint: "write emulated:FILE, atecc:/dev/i2c-1, atecc:unix:/path.sock, tpm:/dev/tpmrm0 or tpm:unix:/path.sock",
+export async function openRoot(given: string, options: RootOptions): Promise<OpenRoot> {
+  const { expected } = options;
+  const { specification, parts, needed } = reached(given, expected);
+  const openPart = (part: string, serial: string | undefined) => openOne(part, { ...options, expected: serial });
+  if (expected?.composition !== undefined) {
+    const { composition } = expected;
+    if (parts.length !== composition.parts.length) {
+      throw new ThornkeyError(
+        "NOT_BOUND",
+        `this state belongs to a root of ${composition.parts.length} parts, and ${given} names ${parts.length}`,
+        {
+          hint: `its parts were ${composition.parts.map((part) => part.specification).join(", ")}`,
+        },
+      );
+    }
+    // Where the parts are now may be said anew; which they are may not.
+    const located = composition.parts.map((part, index) => ({
+      ...part,
+      specification: parts[index] ?? part.specification,
+    }));
+    const opened = new Map<string, OpenRoot>();
+    const root = await openComposite({ ...composition, parts: located }, async (part, serial) => {
+      const one = await openPart(part, serial);
+      opened.set(serial, one);
+      return one;
     });
+    return compositeOpened(specification, root, [...opened.values()]);
   }
-  return open(specification, rest, options);
+  const [only] = parts;
+  if (parts.length === 1 && only !== undefined) return { ...(await openPart(only, expected?.serial)), specification };
+  if (expected !== undefined) {
+    throw new ThornkeyError(
+      "NOT_BOUND",
+      `this state belongs to one root, ${expected.serial}, and ${given} names ${parts.length}`,
+      {
+        hint: "start it with that one; 'thornkey root add' adds another",
+      },
+    );
+  }
+  const opened = await openAll(parts, (part) => openPart(part, undefined));
+  try {
+    return compositeOpened(specification, await composed(opened, needed), opened);
+  } catch (error) {
+    await Promise.all(opened.map((one) => one.close().catch(() => {})));
+    throw error;
+  }
 }
 
+/** Puts open roots together to a new one; closing it closes them. */
+export async function composed(parts: readonly OpenRoot[], needed: number): Promise<CompositeRoot> {
+  const composition = await compose(parts, needed);
+  return openComposite(composition, async (specification) => {
+    const found = parts.find((part) => part.specification === specification);
+    if (found === undefined) throw new Error("a part is missing");
+    return found;
+  });
+}
+
+export async function compositeOpened(
+  specification: string,
+  root: CompositeRoot,
+  parts: readonly OpenRoot[],
+): Promise<OpenRoot> {
+  const { kind, model, serial } = await root.describe();
+  return {
+    root,
+    specification,
+    emulated: parts.some(({ emulated }) => emulated),
+    serial,
+    model,
+    kind,
+    composition: root.composition,
+    parts,
+    close: () => root.close(),
+  };
+}
+
+/** Opens all, or closes again what did open. */
+async function openAll(parts: readonly string[], open: (part: string) => Promise<OpenRoot>): Promise<OpenRoot[]> {
+  const opened: OpenRoot[] = [];
+  try {
+    for (const part of parts) opened.push(await open(part));
+    return opened;
+  } catch (error) {
+    for (const one of opened) await one.close().catch(() => {});
+    throw error;
+  }
+}
+
+/**
+ * Whoever starts the vault may still name the root it was on before: then it is the one that came in its place.
+ *
+ * @throws ThornkeyError `USAGE`
+ */
+function reached(given: string, expected: RootOptions["expected"]): RootParts & { specification: string } {
+  const moved = given === "" || expected?.replaced?.includes(given);
+  const specification = moved && expected?.specification !== undefined ? expected.specification : given;
+  return { ...parseRootParts(specification), specification };
+}
+
+type OneOptions = Omit<RootOptions, "expected"> & { readonly expected: string | undefined };
+
+function openOne(specification: string, options: OneOptions): Promise<OpenRoot> {
+  const [kind = ""] = specification.split(":", 1);
+  const open = Object.hasOwn(KINDS, kind) ? KINDS[kind as keyof typeof KINDS] : undefined;
+  if (open === undefined) throw new ThornkeyError("USAGE", `'${specification.slice(0, 100)}' names no root`);
+  return open(specification, specification.slice(kind.length + 1), options);
+}
+
+/** How each kind is opened. */
 const KINDS = { emulated, atecc, tpm } as const;
 
 /**
@@ -60,27 +181,30 @@ const KINDS = { emulated, atecc, tpm } as const;
  * @returns `openRoot`, whose first call takes what was started
  */
 export function startedRoot(specification: string, timing: RootOptions["timing"]): typeof openRoot {
-  const memory = specification.startsWith("emulated:") ? specification.slice("emulated:".length) : "";
+  const single = specification.startsWith("emulated:") && !/[+,]/.test(specification);
+  const memory = single ? specification.slice("emulated:".length) : "";
   if (memory === "") return openRoot;
   let started: StartingChip | undefined = launchEmulatedChip(memory, { timing: timing ?? "none" });
   started.ready.catch(() => {}); // whoever asks for it hears of it
   return (asked, options) => {
     const chip = started;
     started = undefined;
-    return chip === undefined || asked !== specification
-      ? openRoot(asked, options)
-      : onEmulated(specification, chip, options);
+    const { expected } = options;
+    const isIt = asked === specification && expected?.composition === undefined && !expected?.replaced?.includes(asked);
+    if (chip !== undefined && isIt) return onEmulated(specification, chip, { ...options, expected: expected?.serial });
+    chip?.ready.then((emulator) => emulator.close()).catch(() => {});
+    return openRoot(asked, options);
   };
 }
 
-function emulated(specification: string, memory: string, options: RootOptions): Promise<OpenRoot> {
+function emulated(specification: string, memory: string, options: OneOptions): Promise<OpenRoot> {
   return onEmulated(specification, launchEmulatedChip(memory, { timing: options.timing ?? "none" }), options);
 }
 
 async function onEmulated(
   specification: string,
   { location, ready }: StartingChip,
-  options: RootOptions,
+  options: OneOptions,
 ): Promise<OpenRoot> {
   try {
     const opened = await onChip(specification, location, options, true, ready);
@@ -97,11 +221,11 @@ async function onEmulated(
   }
 }
 
-function atecc(specification: string, _rest: string, options: RootOptions): Promise<OpenRoot> {
+function atecc(specification: string, _rest: string, options: OneOptions): Promise<OpenRoot> {
   return onChip(specification, parseChipLocation(specification), options, false);
 }
 
-async function tpm(specification: string, _rest: string, options: RootOptions): Promise<OpenRoot> {
+async function tpm(specification: string, _rest: string, options: OneOptions): Promise<OpenRoot> {
   const folder = join(options.state, "roots");
   return opened(
     specification,
@@ -118,7 +242,7 @@ async function opened(specification: string, root: Root): Promise<OpenRoot> {
 async function onChip(
   specification: string,
   location: ChipLocation,
-  options: RootOptions,
+  options: OneOptions,
   isEmulated: boolean,
   there?: Promise<unknown>,
 ): Promise<OpenRoot> {

@@ -54,6 +54,8 @@ export interface OpenVault {
   /** Seconds since the device's start. */
   uptime(): number;
   now(): number;
+  /** Opens a root that the state is not on. */
+  openPart(specification: string): Promise<OpenRoot>;
   /** After a change: the second copy, for repair. */
   backUpHeader(): void;
   /**

@@ -75,6 +75,10 @@ describe("a client", () => {
     await thornkey.pins.check(recovery);
     await thornkey.pins.status();
     await thornkey.pins.reset(1000);
+    await thornkey.roots.list();
+    await thornkey.roots.add({ specification: "tpm:/dev/tpmrm0" });
+    await thornkey.roots.remove("tpm:/dev/tpmrm0");
+    await thornkey.roots.move({ specification: "pi" });
     await thornkey.binding.status();
     await thornkey.binding.now();
     await thornkey.binding.seal({ rehearse: true });

@@ -39,7 +39,8 @@ export function copyPaper(paper: Paper): Paper {
 /** Opens it, whatever the specification says. */
 export function opening(paper: Paper): typeof openRoot {
   return async (specification, { expected }): Promise<OpenRoot> => {
-    if (expected !== undefined && expected !== paper.serial) throw new ThornkeyError("NOT_BOUND", "another root");
+    if (expected !== undefined && expected.serial !== paper.serial)
+      throw new ThornkeyError("NOT_BOUND", "another root");
     const root = rootOn(paper);
     const close = async () => {};
     return { root, specification, emulated: true, serial: paper.serial, model: "paper", kind: "atecc", close };

@@ -18,6 +18,7 @@ interface Present {
   readonly part: Part;
   readonly name: string;
   readonly root: Root;
+  readonly close: () => Promise<void>;
   readonly description: RootDescription;
 }
 
@@ -29,15 +30,15 @@ interface Present {
  */
 export async function openComposite(
   composition: Composition,
-  open: (specification: string, serial: string) => Promise<Root>,
+  open: (specification: string, serial: string) => Promise<{ readonly root: Root; close(): Promise<void> }>,
 ): Promise<CompositeRoot> {
   const { parts, needed } = composition;
   const opening = parts.map(async (part, index): Promise<Present> => {
-    const root = await open(part.specification, part.serial);
+    const { root, close } = await open(part.specification, part.serial);
     try {
-      return { index, part, name: nameOf(part, index), root, description: await root.describe() };
+      return { index, part, name: nameOf(part, index), root, close, description: await root.describe() };
     } catch (error) {
-      await root.close();
+      await close();
       throw error;
     }
   });
@@ -48,7 +49,7 @@ export async function openComposite(
     return result.status === "rejected" && part ? [{ part, index, error: result.reason as unknown }] : [];
   });
   if (present.length < needed) {
-    await Promise.all(present.map(({ root }) => root.close().catch(() => {})));
+    await Promise.all(present.map(({ close }) => close().catch(() => {})));
     const what = failures.map(({ part, index, error }) => `${nameOf(part, index)} is missing: ${messageOf(error)}`);
     throw notAll(composition, what.join("; "), failures[0]?.error);
   }
@@ -244,7 +245,7 @@ function compositeOver(
     async close() {
       if (closed) return;
       closed = true;
-      await Promise.all(present.map(({ root }) => root.close()));
+      await Promise.all(present.map(({ close }) => close()));
     },
   };
 }

@@ -14,6 +14,7 @@ import type { Counter, Root } from "../../roots/root.ts";
 import { decodeHeader, encodeHeader, type Header, mustBeSigned, rootSecret } from "../header.ts";
 import { mustNotBeDestroyed, openMaster, type VaultOptions } from "../open.ts";
 import { BESIDE, FILES } from "../places.ts";
+import type { KeyRecord } from "../records.ts";
 import { type OpenRoot, openRoot } from "../root-spec.ts";
 import type { Head } from "../store/head.ts";
 import { type Sealing, sealingUnder } from "../store/sealing.ts";
@@ -21,7 +22,7 @@ import { openHead } from "../store/state.ts";
 import { copyAside, writeFindings } from "./aside.ts";
 import { declareRepaired, finishRepair } from "./finish.ts";
 import { journalEvidence } from "./journal-evidence.ts";
-import { comesOut, judge, openRecords } from "./judge.ts";
+import { type Candidate, comesOut, judge, openRecords } from "./judge.ts";
 import { openSummaries, planOf } from "./plan.ts";
 import { writeRepaired } from "./rebuild.ts";
 import { type Salvage, salvage } from "./salvage.ts";
@@ -99,7 +100,7 @@ async function repairWith(
   });
   const { head, loose = false } = whole ?? heads.find((one) => !one.loose) ?? heads[0] ?? {};
   const journal = journalEvidence(found.lines, head?.journal);
-  const inRoot = await keysIn(root.root);
+  const inRoot = await keysIn(root.root, handlesIn(candidates, summaries));
   const current = rollbackAccepted ? undefined : head;
   const judgements = judge(candidates, {
     sealing,
@@ -196,10 +197,10 @@ function headersIn(found: Salvage): readonly Header[] {
 
 /** A damaged header may name a root that is not there. */
 async function rootOf(headers: readonly Header[], options: RepairOptions): Promise<OpenRoot> {
-  const serials = [...new Set(headers.map(({ root }) => root.serial))];
+  const roots = [...new Map(headers.map(({ root }) => [root.serial, root])).values()];
   const { root: specification, state, timing, openRoot: open = openRoot } = options;
   let failure: unknown;
-  for (const expected of serials) {
+  for (const expected of roots) {
     try {
       return await open(specification, { state, expected, timing });
     } catch (error) {
@@ -296,13 +297,32 @@ async function newestHeads(
 const OLD_STATE =
   "put back the newest copy of the state; only if there is none: --accept-rollback, which brings back what the root itself holds and what --keep names";
 
-/** @returns public parts of the keys in the root, by their places */
-async function keysIn(root: Root): Promise<ReadonlyMap<string, Uint8Array>> {
+/** Handles that records and summaries name. */
+function handlesIn(candidates: readonly Candidate[], summaries: ReturnType<typeof openSummaries>): Set<string> {
+  const bodies = [...candidates.map(({ body }) => body), ...[...summaries.values()].map(({ body }) => body)];
+  return new Set(bodies.flatMap((body) => (body as Partial<KeyRecord> | undefined)?.handle ?? []));
+}
+
+/**
+ * @param handles of keys that may be there: a root without places knows them only when it is asked
+ * @returns public parts of the keys in the root, by their places
+ */
+async function keysIn(root: Root, handles: ReadonlySet<string>): Promise<ReadonlyMap<string, Uint8Array>> {
   const { capabilities } = await root.describe();
   const keys = new Map<string, Uint8Array>();
   for (const { handle, replaceable, present, purpose } of capabilities.keys) {
     if (!replaceable || !present || !purpose.startsWith("user")) continue;
     keys.set(handle, (await root.publicKey(handle)).spki);
+  }
+  const places = new Set(capabilities.keys.map(({ handle }) => handle));
+  for (const handle of handles) {
+    if (places.has(handle)) continue;
+    const found = await root.publicKey(handle).catch((error) => {
+      if (error instanceof ThornkeyError && (error.code === "KEY_NOT_FOUND" || error.code === "NOT_SUPPORTED"))
+        return undefined;
+      throw error;
+    });
+    if (found !== undefined) keys.set(handle, found.spki);
   }
   return keys;
 }

@@ -59,6 +59,8 @@ export interface Change {
   /** Seals everything anew, under another master key. */
   reseal(next: Sealing): void;
   writeHeader(header: Uint8Array): void;
+  /** From now on another counter counts. @param value what it says now */
+  countWith(counter: Counter | undefined, value: number | undefined): void;
   /** Is called once the change is on the disk, before anybody hears of it. */
   afterwards(body: () => void): void;
 }
@@ -215,8 +217,8 @@ interface StoredEvent {
 }
 
 function createState(options: StateOptions, initial: Head): State {
-  const { database, counter, boot, now = Date.now } = options;
-  let { sealing } = options;
+  const { database, boot, now = Date.now } = options;
+  let { sealing, counter } = options;
   let head = initial;
   /** The state is one ahead of the counter, because the root did not answer. */
   let owing = false;
@@ -259,6 +261,7 @@ function createState(options: StateOptions, initial: Head): State {
 
   async function apply(batch: readonly Waiting[]): Promise<void> {
     let next = head;
+    let counts = false;
     const outcomes: Outcome[] = [];
     const sealingBefore = sealing;
     const body = () => {
@@ -287,7 +290,8 @@ function createState(options: StateOptions, initial: Head): State {
         }
       }
       const counted = batch.some((one, index) => one.counted && outcomes[index]?.ok);
-      if (counted && next.counter !== undefined) next = { ...next, counter: next.counter + 1 };
+      counts = counted && next.counter !== undefined;
+      if (counts) next = { ...next, counter: (next.counter ?? 0) + 1 };
       if (next !== head) writeHead(database, sealing, next);
     };
     try {
@@ -296,7 +300,6 @@ function createState(options: StateOptions, initial: Head): State {
       sealing = sealingBefore;
       throw error;
     }
-    const counts = next.counter !== head.counter;
     head = next;
     for (const outcome of outcomes) if (outcome.ok) for (const body of outcome.after) body();
     let failure: unknown;
@@ -376,6 +379,12 @@ function createState(options: StateOptions, initial: Head): State {
       setHead: set,
       doom: (key) => set({ doomed: [...current().doomed.filter(({ id }) => id !== key.id), key] }),
       overwritten: (id) => set({ doomed: current().doomed.filter((key) => key.id !== id) }),
+      countWith(next, value) {
+        set({ counter: value });
+        after.push(() => {
+          counter = next;
+        });
+      },
       signedUpTo: (sequence) => set({ journal: { ...current().journal, signed: sequence } }),
       rememberReply: (key, reply) => database.requests.put(key, sealing.seal(requestPlace(key), reply)),
       reseal(next) {

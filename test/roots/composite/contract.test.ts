@@ -68,15 +68,20 @@ async function pair(first: Kind, second: Kind): Promise<Bench> {
   };
   const composition = await compositionOf(await Promise.all(benches.map((bench) => bench.open())));
   return {
-    open: () => openComposite(composition, async (specification) => (benches[Number(specification)] as Bench).open()),
+    open: () =>
+      openComposite(composition, async (specification) =>
+        closing(await (benches[Number(specification)] as Bench).open()),
+      ),
     async openAnother() {
       const roots = await Promise.all(benches.map((bench) => bench.openAnother()));
       const parts = roots.map((root, index) => ({ specification: `${index}`, root }));
       const other = await compose(parts, parts.length);
-      return openComposite(other, async (specification) => roots[Number(specification)] as Root);
+      return openComposite(other, async (specification) => closing(roots[Number(specification)] as Root));
     },
     async close() {
       for (const bench of benches) await bench.close();
     },
   };
 }
+
+const closing = (root: Root) => ({ root, close: () => root.close() });

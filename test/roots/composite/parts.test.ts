@@ -70,7 +70,7 @@ async function put(
         ) as Toy;
         if (found.gone) throw new ThornkeyError("ROOT_UNAVAILABLE", "nobody answers");
         if (found.serial !== serial) throw new ThornkeyError("NOT_BOUND", `here is ${found.serial}`);
-        return found.root;
+        return { root: found.root, close: async () => {} };
       }),
   };
 }
