@@ -61,6 +61,13 @@ export function withWord(message: Uint8Array, offset: number, word: number): Uin
   return changed;
 }
 
+export function words(...numbers: number[]): Uint8Array {
+  const bytes = new Uint8Array(4 * numbers.length);
+  const view = new DataView(bytes.buffer);
+  for (const [index, number] of numbers.entries()) view.setUint32(4 * index, number >>> 0, true);
+  return bytes;
+}
+
 export function flipped(bytes: Uint8Array, bit: number): Uint8Array {
   const changed = bytes.slice();
   changed[bit >> 3] = (changed[bit >> 3] ?? 0) ^ (1 << (bit & 7));
