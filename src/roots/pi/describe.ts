@@ -2,6 +2,7 @@
 import { readFileSync, statSync } from "node:fs";
 import { ThornkeyError } from "../../errors.ts";
 import { processorOf } from "./board.ts";
+import { OLD_FIRMWARE_HINT } from "./errors.ts";
 import { type Firmware, firmwareOver } from "./firmware.ts";
 import { type FirmwareLink, type LinkOptions, threadLink } from "./link.ts";
 import { type LockName, locksIn } from "./status.ts";
@@ -37,6 +38,14 @@ export interface Concern {
   readonly hint?: string | undefined;
 }
 
+/** Seconds since 1970. Before, locks left a second way to the key open: GET_USER_OTP (release notes of the firmware). */
+const SEALED_SINCE = Date.UTC(2026, 0, 16) / 1000;
+const LEAKS: Concern = {
+  code: "NOT_PERMITTED",
+  says: "this firmware gives the key out even when it is locked",
+  hint: OLD_FIRMWARE_HINT,
+};
+
 /** Looks at everything, and fails for nothing of it. */
 export async function describeFirmware(options: LinkOptions = {}): Promise<FirmwareReport> {
   return describeOver(threadLink(options));
@@ -68,6 +77,7 @@ export async function describeOver(link: FirmwareLink): Promise<FirmwareReport> 
     const usage = await whenServed(({ usage }) => usage());
     const revision = await whenServed(({ firmwareRevision }) => firmwareRevision());
     const board = await whenServed(({ boardRevision }) => boardRevision());
+    if (revision !== undefined && revision < SEALED_SINCE) concerns.push(LEAKS);
     return {
       ...{ node, access, keys, keyPresent, usage, concerns },
       locks: status === undefined ? undefined : locksIn(status),

@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { processorOf } from "../../../src/roots/pi/board.ts";
 import { accessTo, concernsAbout, describeOver } from "../../../src/roots/pi/describe.ts";
 import { piRootOn } from "../../../src/roots/pi/root.ts";
-import { folder, lab } from "./lab.ts";
+import { folder, lab, tagOf, withWord } from "./lab.ts";
 
 describe("what the doctor is told", () => {
   it("of firmware with a key", async () => {
@@ -29,6 +29,18 @@ describe("what the doctor is told", () => {
       lab({ mode: "restricted" }).link,
     );
     expect({ keys, usage, firmware, processor, boardSerial, concerns }).toEqual({ keys: 1, concerns: [] });
+  });
+
+  it.each([
+    ["2026-01-15", 1],
+    ["2026-01-16", 0],
+  ])("of firmware of %s, which may give the key out", async (date, count) => {
+    const pi = lab();
+    pi.meddle = (answer, question) =>
+      typeof answer !== "number" && tagOf(question) === 1 ? withWord(answer, 20, Date.parse(date) / 1000) : answer;
+    const { firmware, concerns } = await describeOver(pi.link);
+    expect(firmware).toBe(date);
+    expect(concerns).toHaveLength(count);
   });
 
   it("of OTP without a key", async () => {

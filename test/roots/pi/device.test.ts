@@ -151,6 +151,25 @@ describe.skipIf(shim === undefined)("the firmware through its node", () => {
     expect(after).toMatchObject({ code: "ROOT_REFUSED" });
   });
 
+  it("opens the node again after it was lost", async () => {
+    const pi = await startPi("--key");
+    const env = { PATH: process.env.PATH, LD_PRELOAD: shim, PI_FIRMWARE_SOCK: pi.socket };
+    const child = spawn(process.execPath, [SESSION, "survive"], { stdio: ["pipe", "pipe", "inherit"], env });
+    let said = "";
+    child.stdout.on("data", (chunk) => {
+      said += chunk;
+    });
+    await once(child.stdout, "data");
+    expect(said).toBe("waiting\n");
+    await pi.reboot();
+    child.stdin.end("go on\n");
+    await once(child, "close");
+    const { before, after, failures } = JSON.parse(said.slice("waiting\n".length));
+    expect(before).toBe(expectedOf(pi.key()));
+    expect(after).toBe(before);
+    expect(failures).toEqual(["ROOT_UNAVAILABLE"]);
+  });
+
   it("burns a key once, when it is told to", async () => {
     const pi = await startPi();
     expect(session(pi, "use")).toMatchObject({

@@ -2,6 +2,7 @@
  * A program that uses the firmware through the node, as the vault does: one argument says what, one line of JSON what came
  * of it. Its /dev/vcio is made by test/shim/pi-shim.c.
  */
+import { once } from "node:events";
 import { toHex } from "../../../src/bytes/bytes.ts";
 import { ThornkeyError } from "../../../src/errors.ts";
 import { libc } from "../../../src/machine/libc.ts";
@@ -52,6 +53,23 @@ const SESSIONS = {
     }
   },
   describe: () => describeFirmware(),
+  /** Derives, waits for a word, and derives again until it works. */
+  survive: () =>
+    withRoot(async (root) => {
+      const before = await derived(root);
+      console.log("waiting");
+      await once(process.stdin, "data");
+      process.stdin.pause();
+      const failures: string[] = [];
+      for (;;) {
+        try {
+          return { before, after: await derived(root), failures };
+        } catch (error) {
+          if (!(error instanceof ThornkeyError) || failures.length > 5) throw error;
+          failures.push(error.code);
+        }
+      }
+    }),
   /** Another request than the one the driver of the kernel knows. */
   "wrong request": async () => {
     const c = libc();
