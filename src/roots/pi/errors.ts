@@ -94,9 +94,8 @@ const NODE_HINTS = new Map<number, string>([
   [ENODEV, "the node is there without the kernel's driver behind it"],
 ]);
 
-/** The node cannot be opened. */
-export function unopened(nodes: readonly string[], errno: number): ThornkeyError {
-  const hint = NODE_HINTS.get(errno);
+/** The node cannot be opened. @param hint default: what is known to help on a Raspberry Pi */
+export function unopened(nodes: readonly string[], errno: number, hint = NODE_HINTS.get(errno)): ThornkeyError {
   return new ThornkeyError(
     "ROOT_UNAVAILABLE",
     `${nodes.join(" and ")} cannot be opened (${errnoName(errno)})`,

@@ -85,6 +85,7 @@ const SOL_SOCKET = 1;
 const TIMEOUTS = [66, 67] as const;
 /** sockaddr_un: family (2 bytes), path (108 bytes with its final zero). */
 const PATH_SIZE = 108;
+const NO_EMULATOR = "check the path, and that 'thornkey emulator pi-firmware' runs there";
 
 /**
  * An emulated firmware on its socket: a request is the message, a reply an error number of Linux and, when that is 0, the
@@ -104,7 +105,7 @@ export function socketNode(path: string, patience: number): Node {
   function open(): string {
     if (fd >= 0) return path;
     const name = Buffer.from(path);
-    if (name.length >= PATH_SIZE || name.includes(0)) throw unopened([path], constants.errno.ENAMETOOLONG);
+    if (name.length >= PATH_SIZE || name.includes(0)) throw unopened([path], constants.errno.ENAMETOOLONG, NO_EMULATOR);
     const time = new Uint8Array(16);
     const view = new DataView(time.buffer);
     view.setBigInt64(0, BigInt(Math.floor(patience / 1000)), true);
@@ -122,7 +123,7 @@ export function socketNode(path: string, patience: number): Node {
     if (ready) return path;
     const errno = c.errno();
     close();
-    throw unopened([path], errno);
+    throw unopened([path], errno, NO_EMULATOR);
   }
 
   /** Fails with the error number of a lost node. */

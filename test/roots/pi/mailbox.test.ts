@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { concat } from "../../../src/bytes/bytes.ts";
 import { ThornkeyError } from "../../../src/errors.ts";
@@ -106,6 +107,36 @@ describe("an answer is not believed", () => {
     const mailbox = answering([0x8000_0000 | length, 1, 1, 1]);
     expect(() => transact(mailbox, "key status", words(1))).toThrow(/makes no sense/);
   });
+});
+
+it("whatever comes back is an answer within its bounds, a failure, or nonsense that is said to be", () => {
+  const names = Object.keys(OPERATIONS) as OperationName[];
+  const word = fc.oneof(fc.constantFrom(0, 1, 4, 8, 32, 0x8000_0000, 0x8000_0004, 0x8000_0028), fc.nat(), fc.integer());
+  const answers = fc.tuple(
+    fc.constantFrom(...names),
+    fc.array(word, { maxLength: 12 }),
+    fc.constantFrom(0, 0, 0, 1, 2, 3, 4),
+  );
+  fc.assert(
+    fc.property(answers, ([name, answer, from]) => {
+      const mailbox: Mailbox = {
+        ioctl(message) {
+          message.set(words(0x8000_0000), 4);
+          const at = 4 * Math.max(0, 4 - from); // mostly after a head that is right
+          const bytes = words(...answer).subarray(0, message.length - at);
+          message.set(bytes, at);
+          return 0;
+        },
+      };
+      try {
+        const outcome = transact(mailbox, name, new Uint8Array());
+        if (outcome.kind === "answer") expect(outcome.value.length).toBeLessThanOrEqual(OPERATIONS[name].most);
+      } catch (error) {
+        expect(error).toMatchObject({ code: "ROOT_UNAVAILABLE" });
+      }
+    }),
+    { numRuns: 5_000, examples: [[["sign", [0x8000_0080, 0, 120], 0]], [["hmac", [0x8000_0028, 0, 33], 0]]] },
+  );
 });
 
 describe("a failure inside an answer", () => {
