@@ -40,5 +40,25 @@ export function emulatorCommand(): Command {
       const { run } = await import("../emulators/piv-card/main.ts"); // only here: it takes its time to load
       await run(options);
     });
+  command
+    .command("pi-firmware")
+    .description("the crypto service of a Raspberry Pi's firmware on a Unix socket; for development, not protection")
+    .requiredOption("--socket <path>", "socket to listen on")
+    .requiredOption("--otp <file>", "the processor's fuses; made, blank, when it does not exist")
+    .option("--key", "make a key in OTP that has none")
+    .addOption(
+      new Option("--mode <mode>", "what firmware, behind what node (docs/pi.md)").choices(MODES).default("normal"),
+    )
+    .addHelpText(
+      "after",
+      "\nPrints 'ready' when it listens, and runs until SIGTERM or Ctrl-C. Example:\n  thornkey emulator pi-firmware --socket ./pi.sock --otp ./pi.otp --key",
+    )
+    .action(async (options) => {
+      const { run } = await import("../emulators/pi-firmware/main.ts");
+      await run(options);
+    });
   return command;
 }
+
+/** The modes of src/emulators/pi-firmware/firmware.ts, which takes its time to load. */
+const MODES = ["normal", "old", "restricted", "single-lock", "no-keys"] as const;

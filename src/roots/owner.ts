@@ -94,6 +94,16 @@ export function ownerOf<C extends Calls>(what: string, start: StartOwner, slack:
     return mine;
   }
 
+  /** @returns undefined when there is none to be had, which is then said */
+  function startedOrRefused(reject: (error: Error) => void): OwnerBody | undefined {
+    try {
+      return living();
+    } catch (error) {
+      reject(unreachable(error instanceof Error ? error.message : String(error), true));
+      return undefined;
+    }
+  }
+
   function answered(answer: FromOwner): void {
     const [job] = jobs;
     if (job?.message.id !== answer.id) {
@@ -118,6 +128,7 @@ export function ownerOf<C extends Calls>(what: string, start: StartOwner, slack:
     const watched = body;
     const give = () => {
       if (watched === undefined || body !== watched || jobs[0] !== first) return;
+      watched.hold(false); // a thread in the kernel ends when that lets it go, and nobody waits for it
       watched.kill();
       gone(`it did not return within ${first.options.longest / 1000} s`, true);
     };
@@ -172,10 +183,17 @@ export function ownerOf<C extends Calls>(what: string, start: StartOwner, slack:
       if (closed) return Promise.reject(new ThornkeyError("ROOT_UNAVAILABLE", `${what} was closed`));
       return new Promise((resolve, reject) => {
         const job: Job = { message: { id: ++lastId, name, args }, options, resolve, reject, deaths: 0 };
-        const next = living();
+        const next = startedOrRefused(reject);
+        if (next === undefined) return;
         jobs.push(job);
+        try {
+          next.post(job.message);
+        } catch (error) {
+          jobs.pop(); // it cannot go there, and must not stand in the way of others
+          reject(error);
+          return;
+        }
         next.hold(true);
-        next.post(job.message);
         if (jobs.length === 1) watchFirst();
       });
     },
@@ -186,10 +204,18 @@ export function ownerOf<C extends Calls>(what: string, start: StartOwner, slack:
       if (last === undefined) return;
       last.hold(true);
       const longest = jobs.reduce((sum, { options }) => sum + options.longest, 0);
-      const limit = setTimeout(() => last.kill(), slack + longest);
-      await last.end();
+      let limit: NodeJS.Timeout | undefined;
+      const over = new Promise<void>((resolve) => {
+        limit = setTimeout(resolve, slack + longest);
+      });
+      const ended = await Promise.race([last.end().then(() => true), over]);
       clearTimeout(limit);
+      if (!ended) {
+        last.hold(false);
+        last.kill(); // and not waited for: in the kernel nothing reaches it
+      }
       clearTimeout(watch);
+      for (const job of jobs.splice(0)) job.reject(unreachable("it was closed", job.options.repeatable));
     },
   };
 }

@@ -15,6 +15,7 @@ import { rootOn } from "../roots/atecc/root.ts";
 import { readOrMakeTransportKey } from "../roots/atecc/transport-key.ts";
 import { type Composition, compose } from "../roots/composite/composition.ts";
 import { type CompositeRoot, openComposite } from "../roots/composite/root.ts";
+import { openPiRoot } from "../roots/pi/root.ts";
 import type { Root } from "../roots/root.ts";
 import { parseTpmLocation } from "../roots/tpm/location.ts";
 import { openTpmRoot } from "../roots/tpm/root.ts";
@@ -172,7 +173,7 @@ function openOne(specification: string, options: OneOptions): Promise<OpenRoot> 
 }
 
 /** How each kind is opened. */
-const KINDS = { emulated, atecc, tpm } as const;
+const KINDS = { emulated, atecc, tpm, pi } as const;
 
 /**
  * Starts an emulated chip before anybody asks for it: it takes as long to start as the rest of the vault, which can do so
@@ -231,6 +232,27 @@ async function tpm(specification: string, _rest: string, options: OneOptions): P
     specification,
     await openTpmRoot(parseTpmLocation(specification), { folder, expected: options.expected }),
   );
+}
+
+async function pi(specification: string, rest: string, options: OneOptions): Promise<OpenRoot> {
+  const root = await opened(specification, await openPiRoot(rest === "" ? {} : { node: rest }));
+  const { state } = await root.root.describe();
+  if (state !== "ready") {
+    await root.close();
+    throw new ThornkeyError("ROOT_REFUSED", "this Raspberry Pi has no key in its OTP memory", {
+      hint: "'rpi-fw-crypto genkey --alg ec' makes one, once and for ever; docs/pi.md says what that means",
+    });
+  }
+  return expecting(root, options);
+}
+
+/** @throws ThornkeyError `NOT_BOUND` when it is another than the state's */
+async function expecting(root: OpenRoot, { expected }: OneOptions): Promise<OpenRoot> {
+  if (expected === undefined || expected === root.serial) return root;
+  await root.close();
+  throw new ThornkeyError("NOT_BOUND", `this state belongs to the root ${expected}, and here is ${root.serial}`, {
+    hint: "put the state back to its own device; without that root nothing in it opens",
+  });
 }
 
 /** What a root says of itself decides the rest. */

@@ -3,7 +3,7 @@ import { mkdirSync, renameSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-const SOURCE = fileURLToPath(new URL("./i2c-shim.c", import.meta.url));
+const SOURCES = fileURLToPath(new URL(".", import.meta.url));
 const CACHE = fileURLToPath(new URL("../../node_modules/.cache/thornkey/", import.meta.url));
 const FLAGS = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-fvisibility=hidden"];
 
@@ -12,19 +12,23 @@ export class Missing extends Error {
   override readonly name = "Missing";
 }
 
+/** What devices a shim stands for: i2c-shim.c, pi-shim.c. */
+export type Shim = "i2c-shim" | "pi-shim";
+
 /**
- * Compiles the shim (see i2c-shim.c) unless that has been done since its source changed.
+ * Compiles a shim unless that has been done since its source changed.
  *
  * @returns the path of the library for LD_PRELOAD
  * @throws Missing when there is no compiler or no header; Error when our source does not compile
  */
-export function buildShim(): string {
-  const library = join(CACHE, `i2c-shim-${process.arch}.so`);
+export function buildShim(shim: Shim = "i2c-shim"): string {
+  const source = join(SOURCES, `${shim}.c`);
+  const library = join(CACHE, `${shim}-${process.arch}.so`);
   const built = statSync(library, { throwIfNoEntry: false });
-  if (built !== undefined && built.mtimeMs > statSync(SOURCE).mtimeMs) return library;
+  if (built !== undefined && built.mtimeMs > statSync(source).mtimeMs) return library;
   mkdirSync(CACHE, { recursive: true });
   const unfinished = `${library}.${process.pid}`;
-  const gcc = spawnSync("gcc", [...FLAGS, "-o", unfinished, SOURCE, "-ldl", "-lpthread"], {
+  const gcc = spawnSync("gcc", [...FLAGS, "-o", unfinished, source, "-ldl", "-lpthread"], {
     encoding: "utf8",
     timeout: 60_000,
   });

@@ -140,7 +140,9 @@ describe("another root for a state", { timeout: 180_000 }, () => {
     await vault.root.ask("bind.confirm", { recovery: key() });
     expect(await vault.root.codeOf("root.add", { specification: chip("b") })).toBe("NOT_PERMITTED");
     const wrong = new Uint8Array(32).fill(1);
-    await expect(vault.root.ask("root.add", { specification: chip("b"), recovery: wrong })).rejects.toMatchObject({ code: "NOT_PERMITTED" });
+    await expect(vault.root.ask("root.add", { specification: chip("b"), recovery: wrong })).rejects.toMatchObject({
+      code: "NOT_PERMITTED",
+    });
     await vault.root.ask("root.add", { specification: chip("b"), recovery: key() });
     await vault.end();
     vault = await lab.vault({ root: chip("a") });

@@ -154,7 +154,7 @@ function waitUntil(end: number): void {
 }
 
 /** Removes a socket nobody listens on; anything else at that place stays. */
-async function makeRoom(path: string): Promise<void> {
+export async function makeRoom(path: string): Promise<void> {
   const stat = lstatSync(path, { throwIfNoEntry: false });
   if (!stat) return;
   if (!stat.isSocket()) {

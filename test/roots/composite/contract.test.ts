@@ -4,6 +4,7 @@ import { openComposite } from "../../../src/roots/composite/root.ts";
 import type { Root } from "../../../src/roots/root.ts";
 import { ateccBench } from "../atecc/bench.ts";
 import { type Bench, type Expectations, keepsTheContract } from "../contract.ts";
+import { piBench } from "../pi/bench.ts";
 import { tpmBench } from "../tpm/bench.ts";
 import { HAS_SWTPM } from "../tpm/lab.ts";
 
@@ -37,6 +38,13 @@ const KINDS: readonly Kind[] = [
     start: tpmBench,
     makes: ["p256 sign", "p256 agree", "p384 sign", "p384 agree", "rsa2048 sign"],
     can: ["derive", "certify", "counter", "random"],
+  },
+  {
+    name: "a Raspberry Pi's firmware",
+    possible: true,
+    start: () => piBench("normal"),
+    makes: [],
+    can: ["derive", "certify"],
   },
 ];
 
