@@ -1,5 +1,6 @@
-import { Command } from "commander";
+import { Command, InvalidArgumentError } from "commander";
 import type { DevicePolicy, Namespace } from "../client/index.ts";
+import { DEMANDED_FOR, type DemandedFor } from "../operations/persons.ts";
 import { parseWho } from "../operations/who.ts";
 import { type AskOptions, asking, show, timeText, wholeNumber, whoOf, withVault } from "./ask.ts";
 import { table } from "./output.ts";
@@ -18,6 +19,7 @@ export function deviceCommands(): readonly Command[] {
       .option("--auditor <who>", "read the whole journal", callers)
       .option("--observer <who>", "see how the vault is", callers)
       .option("--creator <who>", "may make keys of their own", callers)
+      .option("--demand <what=names>", "is done only while one of these people is there; nothing after = ends it", demands)
       .option("--keys-per-owner <n>", "how many keys one owner may have", wholeNumber)
       .option("--early-boot-seconds <n>", "when the early boot ends by itself", wholeNumber)
       .action(changeDevice),
@@ -66,18 +68,41 @@ function callers(text: string, before: readonly string[] = []): readonly string[
   return [...before, who];
 }
 
+function demands(
+  text: string,
+  before: ReadonlyMap<DemandedFor, readonly string[]> = new Map(),
+): ReadonlyMap<DemandedFor, readonly string[]> {
+  const [what = "", names = ""] = text.split("=", 2);
+  const group = DEMANDED_FOR.find((one) => one === what);
+  if (group === undefined) throw new InvalidArgumentError(`Write what=names; what is ${DEMANDED_FOR.join(", ")}.`);
+  return new Map([...before, [group, names.split(",").filter((name) => name !== "")]]);
+}
+
+/** What is not mentioned stays. */
+function demandsWith(
+  before: DevicePolicy["demands"],
+  changed: ReadonlyMap<DemandedFor, readonly string[]>,
+): DevicePolicy["demands"] {
+  const staying = before.filter(({ what }) => !changed.has(what));
+  const added = [...changed].map(([what, persons]) => ({ what, persons: [...persons] }));
+  return [...staying, ...added.filter(({ persons }) => persons.length > 0)];
+}
+
 interface ChangeOptions extends AskOptions {
   readonly administrator?: readonly string[];
   readonly auditor?: readonly string[];
   readonly observer?: readonly string[];
   readonly creator?: readonly string[];
+  readonly demand?: ReadonlyMap<DemandedFor, readonly string[]>;
   readonly keysPerOwner?: number;
   readonly earlyBootSeconds?: number;
 }
 
 async function changeDevice(options: ChangeOptions): Promise<void> {
-  const policy = await withVault(options, (vault) =>
+  const { demand } = options;
+  const policy = await withVault(options, async (vault) =>
     vault.device.change({
+      ...(demand && { demands: demandsWith((await vault.device.policy()).demands, demand) }),
       administrators: options.administrator,
       auditors: options.auditor,
       observers: options.observer,
@@ -98,6 +123,7 @@ function showPolicy(options: AskOptions, policy: DevicePolicy): void {
       ["may make keys", policy.creators.join(", ")],
       ["keys per owner", `${policy.keysPerOwner}`],
       ["early boot", `${policy.earlyBootSeconds} seconds at most`],
+      ...policy.demands.map(({ what, persons }): [string, string] => [`for ${what}`, `${persons.join(" or ")} must be there`]),
     ];
     return rows.map(([name, value]) => `${name.padEnd(16)}${value || "nobody"}`);
   });

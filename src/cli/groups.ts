@@ -18,6 +18,7 @@ export const GROUPS: readonly (readonly [names: readonly string[], load: () => P
   [["cert"], async () => [(await import("./cert.ts")).certCommand()]],
   [["token"], async () => [(await import("./token.ts")).tokenCommand()]],
   [["aws"], async () => [(await import("./aws.ts")).awsCommand()]],
+  [["user"], async () => [(await import("./user.ts")).userCommand()]],
   [["pin"], async () => [(await import("./pin.ts")).pinCommand()]],
   [["wallet"], async () => [(await import("./wallet.ts")).walletCommand()]],
   [["bind"], async () => [(await import("./bind.ts")).bindCommand()]],

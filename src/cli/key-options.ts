@@ -36,6 +36,7 @@ export interface NewKeyOptions extends PolicyOptions {
   readonly earlyBootOnly?: boolean;
   readonly export?: "never" | "wrapped";
   readonly backup?: "never" | "allowed";
+  readonly person?: readonly string[];
   readonly ingredientFile?: string;
 }
 
@@ -67,6 +68,7 @@ export function withFixedOptions(command: Command): Command {
     .option("--early-boot-only", "usable only until the start of the device is complete")
     .addOption(new Option("--export <rule>", "may it leave, wrapped under another key").choices(["never", "wrapped"]))
     .addOption(new Option("--backup <rule>", "may it be in backup shares").choices(["never", "allowed"]))
+    .option("--person <names>", "used only while one of these people is there: thornkey user prove", names)
     .option("--ingredient-file <file>", "bytes that must be presented at every use");
 }
 
@@ -95,6 +97,7 @@ export function fixedOf(options: NewKeyOptions): FixedPolicy | undefined {
     maximumUsesPerBoot: maxUsesPerBoot,
     minimumSecondsBetweenUses: minSeconds,
     earlyBootOnly: options.earlyBootOnly,
+    persons: options.person,
     ingredient: options.ingredientFile === undefined ? undefined : true,
     export: options.export,
     backup: options.backup,
@@ -106,6 +109,10 @@ export function fixedOf(options: NewKeyOptions): FixedPolicy | undefined {
 /** @returns what `--ingredient-file` names, to be destroyed after use */
 export function ingredientOf({ ingredientFile }: { readonly ingredientFile?: string }): Secret | undefined {
   return ingredientFile === undefined ? undefined : new Secret(readInput(ingredientFile));
+}
+
+function names(text: string, before: readonly string[] = []): readonly string[] {
+  return [...before, ...text.split(",")];
 }
 
 function grants(text: string, before: readonly Grant[] = []): readonly Grant[] {

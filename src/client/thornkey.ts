@@ -59,6 +59,16 @@ export interface Thornkey extends AsyncDisposable {
     status(options?: CallOptions): Promise<ReplyOf<"pin.status">>;
     reset(uid: number, options?: CallOptions): Promise<void>;
   };
+  /** People who show with a token of theirs that they are there. */
+  readonly users: {
+    /** @returns 32 bytes to sign (personMessage), once and soon */
+    challenge(name: string, options?: CallOptions): Promise<ReplyOf<"user.challenge">>;
+    enroll(args: With<"user.enroll">): Promise<void>;
+    list(options?: CallOptions): Promise<ReplyOf<"user.list">["users"]>;
+    remove(name: string, options?: CallOptions): Promise<void>;
+    /** @returns until when he counts as there; milliseconds since 1970 */
+    prove(args: With<"user.prove">): Promise<number>;
+  };
   /** @param length 1 to 61,440 bytes */
   random(length: number, options?: CallOptions): Promise<Secret>;
   readonly storage: {
@@ -172,6 +182,13 @@ export function thornkeyOver(transport: Transport): Thornkey {
       check: async (pin, options) => void (await call("pin.check", { pin }, options)),
       status: (options) => call("pin.status", {}, options),
       reset: async (uid, options) => void (await call("pin.reset", { uid }, options)),
+    },
+    users: {
+      challenge: (name, options) => call("user.challenge", { name }, options),
+      enroll: async (args) => void (await plain("user.enroll")(args)),
+      list: async (options) => (await call("user.list", {}, options)).users,
+      remove: async (name, options) => void (await call("user.remove", { name }, options)),
+      prove: async (args) => (await plain("user.prove")(args)).until,
     },
     random: async (length, options) => (await call("random", { length }, options)).random,
     storage: {

@@ -6,6 +6,7 @@
  */
 import { CIPHERS, DIGESTS, KEY_USES, type KeyAlgorithm, SIGNATURE_ALGORITHMS } from "./key-types.ts";
 import { flag, type Infer, integer, list, oneOf, optional, record, text } from "./shape.ts";
+import { PERSON_NAME } from "./persons.ts";
 import { WHO_PATTERN } from "./who.ts";
 
 /** What somebody may do with one key. Managing a key does not include using it. */
@@ -36,6 +37,9 @@ export const FIXED_POLICY = record({
   maximumUsesPerBoot: optional(integer(1, MANY, "uses until the next start of the device")),
   minimumSecondsBetweenUses: optional(integer(1, 31_536_000)),
   earlyBootOnly: optional(flag("usable only until the start of the device is declared complete")),
+  persons: optional(
+    list(text(32, PERSON_NAME, "somebody enrolled"), 8, "it is used only while one of these people is there, with his token"),
+  ),
   ingredient: optional(flag("bytes chosen at creation must be presented at every use")),
   export: optional(oneOf(["never", "wrapped"], "whether it may leave, wrapped under another key; default: never")),
   backup: optional(oneOf(["never", "allowed"], "whether it may be in backup shares; default: never")),

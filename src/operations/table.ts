@@ -4,6 +4,7 @@
  */
 import { CIPHERS, KEY_TYPE_NAMES, SIGNATURE_ALGORITHMS } from "./key-types.ts";
 import { MAXIMUM_OBJECT, OBJECT_CLASSES, OBJECT_FIELDS, OBJECT_INFO, OBJECT_SUMMARY } from "./objects.ts";
+import { DEMANDED_FOR, MOST_PERSONS, PERSON_KEY_TYPES, PERSON_NAME, PRESENCE_SECONDS } from "./persons.ts";
 import { PIN_BYTES, PIN_TRIES } from "./pins.ts";
 import { DIGEST_NAMES, ENFORCED_LINE, FIXED_POLICY, POLICY, RIGHTS } from "./policy.ts";
 import {
@@ -267,6 +268,18 @@ const FIGURE = record({
 });
 export type Figure = Infer<typeof FIGURE>;
 
+const personName = text(32, PERSON_NAME, "a-z, 0-9 and ._-");
+const DEMAND = record({ what: oneOf(DEMANDED_FOR), persons: list(personName, 8, "one of them") });
+
+const PERSON_INFO = record({
+  name: personName,
+  type: oneOf(PERSON_KEY_TYPES),
+  fingerprint: text(64, undefined, "SHA-256 of the public key, SubjectPublicKeyInfo"),
+  created: time,
+  until: optional(time),
+});
+export type PersonInfo = Infer<typeof PERSON_INFO>;
+
 const DEVICE_POLICY = record({
   administrators: list(who, 64, "manage keys outside namespaces, and the vault; they do not use keys"),
   auditors: list(who, 64),
@@ -274,6 +287,7 @@ const DEVICE_POLICY = record({
   creators: list(who, 64, "may make keys of their own"),
   keysPerOwner: integer(0, 1_000_000),
   earlyBootSeconds: integer(0, 86_400, "the early boot ends by itself after so many seconds"),
+  demands: list(DEMAND, DEMANDED_FOR.length, "what happens only while certain people are there"),
 });
 export type DevicePolicy = Infer<typeof DEVICE_POLICY>;
 
@@ -764,6 +778,49 @@ export const OPERATIONS = {
     },
     DEVICE_POLICY.fields,
     changes,
+  ),
+  "user.challenge": operation(
+    "Bytes for a person to sign with the key on his token, once and soon.",
+    "anyone",
+    "POST /v1/users/challenge",
+    { name: personName },
+    { challenge: bytes(32, 32), device: text(32), uid: integer(0, 0xffffffff) },
+  ),
+  "user.enroll": operation(
+    "Enrols a person by the public key on his token; the signature over a challenge shows that he has it.",
+    "administrator",
+    "POST /v1/users",
+    { name: personName, publicKey: spki, signature: bytes(1, 1024) },
+    {},
+    changes,
+  ),
+  "user.list": operation(
+    "Who is enrolled, and who of them is there for the caller.",
+    "anyone",
+    "GET /v1/users",
+    {},
+    { users: list(PERSON_INFO, MOST_PERSONS) },
+    looks,
+  ),
+  "user.remove": operation(
+    "Enrols somebody no longer.",
+    "administrator",
+    "DELETE /v1/users/:name",
+    { name: personName },
+    {},
+    changes,
+  ),
+  "user.prove": operation(
+    "A person is there for the caller, for a while: his signature over a challenge.",
+    "anyone",
+    "POST /v1/users/:name/prove",
+    {
+      name: personName,
+      signature: bytes(1, 1024),
+      seconds: optional(integer(1, PRESENCE_SECONDS.most, "default: 60")),
+    },
+    { until: time },
+    { whenFrozen: true },
   ),
   "pin.set": operation(
     "Chooses the caller's PIN, which programs show at the PKCS#11 socket with a login. In place of one before, that one.",

@@ -3,6 +3,7 @@
  */
 import { ThornkeyError } from "../errors.ts";
 import { decodeStrictly } from "../operations/protocol.ts";
+import { DEMANDING } from "../operations/persons.ts";
 import { check } from "../operations/shape.ts";
 import { isOperation, type OperationName, operationOf } from "../operations/table.ts";
 import { bindingHandlers } from "./handlers/binding.ts";
@@ -16,8 +17,9 @@ import { pinHandlers } from "./handlers/pins.ts";
 import { rootHandlers } from "./handlers/roots.ts";
 import { storageHandlers } from "./handlers/storage.ts";
 import { useHandlers } from "./handlers/uses.ts";
+import { userHandlers } from "./handlers/users.ts";
 import { walletHandlers } from "./handlers/wallet-operations.ts";
-import { type DeviceRole, hasRole } from "./rights.ts";
+import { type Caller, type DeviceRole, hasRole } from "./rights.ts";
 import { mustBeOperational } from "./use.ts";
 import type { OpenVault, Request } from "./vault.ts";
 
@@ -33,6 +35,7 @@ export const HANDLERS: Handlers<OperationName> = {
   ...walletHandlers,
   ...pinHandlers,
   ...rootHandlers,
+  ...userHandlers,
 };
 
 /** A destroyed vault still says that it is, and what happened. */
@@ -70,13 +73,24 @@ export function dispatch(vault: OpenVault, request: Omit<Request, "operation">, 
   const { requires } = operation;
   if (DEVICE_ROLES.has(requires)) {
     return hasRole(requires as DeviceRole, request.caller, vault.authority).then((has) => {
-      if (has) return handler(vault, scoped, checked as never);
+      if (has) {
+        mustBeAttended(vault, name, request.caller);
+        return handler(vault, scoped, checked as never);
+      }
       throw new ThornkeyError("NOT_PERMITTED", `this is for the device's ${requires}s`, {
         hint: "'thornkey status' shows what you are to this device",
       });
     });
   }
   return handler(vault, scoped, checked as never);
+}
+
+/** @throws ThornkeyError `NOT_PERMITTED` when the device's policy wants somebody to be there for this, and nobody is */
+function mustBeAttended(vault: OpenVault, name: OperationName, caller: Caller): void {
+  for (const { what, persons } of vault.device.demands) {
+    if (!DEMANDING[what].includes(name)) continue;
+    vault.persons.mustBeThere(caller.facts.uid, persons, `'${name}' is done on this device`);
+  }
 }
 
 /** One user's request key means nothing in another's request. */

@@ -32,6 +32,7 @@ import {
   withHostOf,
 } from "./header.ts";
 import { createKeyring, idText } from "./keyring.ts";
+import { createPersons } from "./persons.ts";
 import { FILES } from "./places.ts";
 import { createRandom } from "./random.ts";
 import { createRefusals } from "./refusals.ts";
@@ -223,6 +224,7 @@ async function assemble(
           // The one who asked hears of the disk's trouble when his use is to be counted.
         });
     }, now),
+    persons: createPersons(() => vault.header.device, now),
     wallets: createWalletIndex(state),
     walletSessions: createWalletSessions(),
     host,
@@ -364,12 +366,14 @@ export function usualDevicePolicy(): DevicePolicy {
     creators: ["any"],
     keysPerOwner: 1000,
     earlyBootSeconds: 600,
+    demands: [],
   };
 }
 
 function loadSettings(vault: OpenVault): void {
   const device = vault.state.get(DEVICE_ID);
-  if (device !== undefined) vault.device = device.body as DevicePolicy;
+  // One that an older release wrote has no demands.
+  if (device !== undefined) vault.device = { demands: [], ...(device.body as Omit<DevicePolicy, "demands">) };
   for (const { body } of vault.state.ofKind(KIND.namespace)) {
     const namespace = body as Namespace;
     vault.namespaces.set(namespace.name, namespace);

@@ -144,6 +144,10 @@ const RULES: readonly Rule[] = [
         : undefined;
     },
   },
+  {
+    says: ({ fixed }) => fixed.persons && `only while ${fixed.persons.join(" or ")} is there, with his token`,
+    by: vault,
+  },
   { says: ({ fixed }) => fixed.ingredient && "an ingredient must be presented at every use", by: vault },
   {
     says: (key) =>
@@ -220,6 +224,7 @@ export function mustFitType(type: StoredKey["type"], fixed: FixedPolicy, residen
       hint: `it can ${able.join(", ")}`,
     });
   }
+  if (fixed.persons?.length === 0) throw new ThornkeyError("USAGE", "a key that needs one of no people");
   if (fixed.uses?.length === 0) throw new ThornkeyError("USAGE", "a key without any purpose");
   if (resident && fixed.export === "wrapped") {
     throw new ThornkeyError("USAGE", "a resident key cannot leave its root, so its policy cannot allow it");

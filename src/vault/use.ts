@@ -52,6 +52,10 @@ function permitted(vault: OpenVault, request: Request, key: StoredKey, use: Use)
 function within(vault: OpenVault, request: Request, key: StoredKey, use: Use): StoredKey | Promise<StoredKey> {
   const now = circumstances(vault);
   mustBeWithin(key, use, now);
+  const { persons } = key.fixed;
+  if (persons !== undefined) {
+    vault.persons.mustBeThere(request.caller.facts.uid, persons, `key '${key.name}' is used`);
+  }
   vault.rates.take(key, now.now);
   const written = counts(key.fixed) || key.policy.recordUses;
   if (!written && !key.policy.confirm) {

@@ -10,6 +10,7 @@ import type { FairRunner } from "./fair-queue.ts";
 import type { Header } from "./header.ts";
 import type { Entry } from "./journal.ts";
 import type { Keyring } from "./keyring.ts";
+import type { Persons } from "./persons.ts";
 import type { Random } from "./random.ts";
 import type { Refusals } from "./refusals.ts";
 import type { RateLimiter } from "./restrictions.ts";
@@ -39,6 +40,7 @@ export interface OpenVault {
   readonly rates: RateLimiter;
   readonly refusals: Refusals;
   readonly confirmations: Confirmations;
+  readonly persons: Persons;
   readonly wallets: WalletIndex;
   readonly walletSessions: WalletSessions<WalletWork>;
   readonly host: readonly HostComponent[];

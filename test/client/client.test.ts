@@ -75,6 +75,11 @@ describe("a client", () => {
     await thornkey.pins.check(recovery);
     await thornkey.pins.status();
     await thornkey.pins.reset(1000);
+    await thornkey.users.challenge("alice");
+    await thornkey.users.enroll({ name: "alice", publicKey: recovery, signature: recovery });
+    await thornkey.users.list();
+    await thornkey.users.remove("alice");
+    await thornkey.users.prove({ name: "alice", signature: recovery });
     await thornkey.roots.list();
     await thornkey.roots.add({ specification: "tpm:/dev/tpmrm0" });
     await thornkey.roots.remove("tpm:/dev/tpmrm0");

@@ -14,6 +14,7 @@ import type { OpenVault, Request } from "../vault.ts";
 import { VERSION } from "../version.ts";
 import type { Handlers } from "./handler.ts";
 import { occupiedHandles } from "./keys.ts";
+import { persons } from "./users.ts";
 
 type Names = Extract<
   OperationName,
@@ -117,6 +118,7 @@ export const deviceHandlers: Handlers<Names> = {
     if (wanted.administrators?.length === 0) {
       throw new ThornkeyError("USAGE", "a vault without an administrator could not be managed any more");
     }
+    mustBeDemandable(vault, request, wanted.demands);
     const given = Object.fromEntries(Object.entries(wanted).filter(([, value]) => value !== undefined));
     const next: DevicePolicy = { ...vault.device, ...given };
     await vault.state.change(
@@ -235,6 +237,27 @@ function note(
 
 function remember(change: Change, request: Request, reply: unknown): void {
   if (request.requestKey !== undefined) change.rememberReply(request.requestKey, encodeStrictly(reply));
+}
+
+/**
+ * What is demanded must be possible, and what was demanded does not go away without those who were to be there.
+ *
+ * @throws ThornkeyError `USAGE`, `NOT_PERMITTED`
+ */
+function mustBeDemandable(vault: OpenVault, request: Request, wanted: DevicePolicy["demands"] | undefined): void {
+  if (wanted === undefined) return;
+  const enrolled = new Set(persons(vault.state.ofKind(KIND.object)).map(({ label }) => label));
+  for (const { what, persons: names } of wanted) {
+    if (!names.some((name) => enrolled.has(name))) {
+      throw new ThornkeyError("USAGE", `nobody of those who are to be there for '${what}' is enrolled`, {
+        hint: "'thornkey user enroll' first; two people are better than one who loses his token",
+      });
+    }
+  }
+  for (const { what, persons: names } of vault.device.demands) {
+    const stays = wanted.some((one) => one.what === what && one.persons.join() === names.join());
+    if (!stays) vault.persons.mustBeThere(request.caller.facts.uid, names, `the demand for '${what}' is changed`);
+  }
 }
 
 async function statusOf(vault: OpenVault, request: Request): Promise<VaultStatus> {

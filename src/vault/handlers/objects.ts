@@ -207,16 +207,17 @@ function recordIn(id: Uint8Array, generation: number, record: ObjectRecord) {
 }
 
 /** @returns how people know it: `certificate ~1000/tls` */
-export function objectTitle(record: { class: ObjectClass | "pin"; scope: string; label: string }): string {
+export function objectTitle(record: { class: ObjectClass | "pin" | "person"; scope: string; label: string }): string {
   return `${nounOf(record)} ${fullName(record.scope, record.label)}`;
 }
 
-function nounOf({ class: name }: { class: ObjectClass | "pin" }): string {
-  const nouns: { [Name in ObjectClass | "pin"]: string } = {
+function nounOf({ class: name }: { class: ObjectClass | "pin" | "person" }): string {
+  const nouns: { [Name in ObjectClass | "pin" | "person"]: string } = {
     certificate: "certificate",
     "public-key": "public key",
     data: "data",
     pin: "PIN",
+    person: "person",
   };
   return nouns[name];
 }
