@@ -16,7 +16,7 @@ import { ThornkeyError } from "../../src/errors.ts";
 import { type Chip, chipOver, type DeviceLink } from "../../src/roots/atecc/chip.ts";
 import type { Step } from "../../src/roots/atecc/command.ts";
 import { CounterRead } from "../../src/roots/atecc/commands.ts";
-import { curvePoint } from "../../src/roots/atecc/curve-point.ts";
+import { curvePoint } from "../../src/roots/curve-point.ts";
 import { AteccDevice, longestRun } from "../../src/roots/atecc/device.ts";
 import { SLOTS } from "../../src/roots/atecc/profile.ts";
 import { provision } from "../../src/roots/atecc/provision.ts";

@@ -45,7 +45,7 @@ import {
   type TransportKey,
   writeEncrypted,
 } from "./conversations.ts";
-import { curvePoint } from "./curve-point.ts";
+import { curvePoint } from "../curve-point.ts";
 import { genKeyDigest, internalMessage, sha256 } from "./digests.ts";
 import type { ChipLocation } from "./location.ts";
 import { type PlannedKey, planOf, type RootPlan } from "./plan.ts";
