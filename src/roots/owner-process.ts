@@ -3,6 +3,7 @@
  * this process noticing more than a lost call.
  */
 import { spawn } from "node:child_process";
+import type { Socket } from "node:net";
 import { fileURLToPath } from "node:url";
 import { HARDENED_NODE_FLAGS, hardenProcess } from "../machine/hygiene.ts";
 import { libc } from "../machine/libc.ts";
@@ -72,7 +73,7 @@ export function processOwner(program: URL, data: () => unknown): StartOwner {
       ready = true;
       said = "";
     });
-    const stderr = child.stderr as NodeJS.ReadableStream & { unref(): void; ref(): void };
+    const stderr = child.stderr as Socket;
     stderr.on("data", (chunk: Buffer) => {
       if (!ready) said = (said + chunk.toString()).slice(-MOST_SAID);
     });

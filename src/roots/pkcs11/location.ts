@@ -79,6 +79,12 @@ export function formatPkcs11Location(location: Pkcs11Location): string {
   return `pkcs11:${encoded(location.module)}${pairs.length > 0 ? `?${pairs.join("&")}` : ""}`;
 }
 
+/** For sentences: what the location says, without where the PIN is. */
+export function nameOf(location: Pkcs11Location): string {
+  if (location.token !== undefined) return `the token '${location.token}'`;
+  return `the token ${formatPkcs11Location({ ...location, pinSource: undefined })}`;
+}
+
 const text = (value: string) => {
   if (value === "" || [...value].some((one) => one < " ")) throw usage("an attribute of a PKCS#11 root is empty");
   return value;

@@ -7,7 +7,7 @@ export type Ulong = number | bigint;
 /** Where something lies in memory. */
 export type Address = number;
 
-/** Type, and value as it lies in memory; without one the module fills `room` bytes. */
+/** Type, and value as it lies in memory. */
 export type Attribute = readonly [type: number, value: Uint8Array | boolean | Ulong | string];
 
 /**
@@ -97,6 +97,17 @@ export class Memory {
     const at = address - this.#base;
     if (!(length >= 0 && at + length <= this.#bytes.length)) throw new RangeError(`${length} bytes are not there`);
     return this.#bytes.slice(at, at + length);
+  }
+
+  /** Gives back, when `use` is done, what it took. */
+  within<Result>(use: () => Result): Result {
+    const before = this.#used;
+    try {
+      return use();
+    } finally {
+      this.#bytes.fill(0, before, this.#used);
+      this.#used = before;
+    }
   }
 
   clear(): void {

@@ -1,6 +1,6 @@
 import { ThornkeyError } from "../../errors.ts";
 import { CKF_SESSION, CKF_TOKEN, CKS, CKU_USER } from "./constants.ts";
-import { formatPkcs11Location, type Pkcs11Location } from "./location.ts";
+import { nameOf, type Pkcs11Location } from "./location.ts";
 import type { Ulong } from "./memory.ts";
 import { loadModule, type Module } from "./module.ts";
 import { CKR, errorOf, ReturnValue } from "./return-values.ts";
@@ -13,6 +13,8 @@ export type LoginOutcome = "in" | "wrong" | "locked" | "last-try";
 export interface TokenSession {
   /** The token, which is looked for when it was gone. */
   facts(): TokenFacts;
+  /** Asks something that needs no login. */
+  look<Result>(ask: (module: Module, slot: Ulong) => Result): Result;
   /**
    * Does something with the token, a second time when what it needs was lost meanwhile; so it must be something that may
    * be repeated.
@@ -141,13 +143,14 @@ export function tokenSession(location: Pkcs11Location): TokenSession {
   return {
     handles,
     facts: () => attempt((_, { facts }) => facts),
+    look: (ask) => attempt((module, { facts }) => ask(module, facts.slotId)),
     use: (act) =>
       attempt((module, { session, loggedIn }) => {
         if (!loggedIn) throw new ThornkeyError("NOT_PERMITTED", `${who} wants its PIN`);
         return act(module, session);
       }),
     login(pin, unsure) {
-      const { module, open } = opened();
+      const { module, open } = attempt((module, open) => ({ module, open }));
       try {
         if (open.loggedIn) return "in";
         const { flags } = factsOf(module, open.facts.slotId);
@@ -179,12 +182,6 @@ export function tokenSession(location: Pkcs11Location): TokenSession {
       initialized = false;
     },
   };
-}
-
-/** For sentences: what the location says, without where the PIN is. */
-export function nameOf(location: Pkcs11Location): string {
-  if (location.token !== undefined) return `the token '${location.token}'`;
-  return `the token ${formatPkcs11Location({ ...location, pinSource: undefined })}`;
 }
 
 function openSession(module: Module, slot: Ulong): Ulong {
