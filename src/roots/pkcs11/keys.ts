@@ -50,7 +50,12 @@ export function keysOf(link: TokenLink): TokenKeys {
   /** @param ask gets what the token says of the key, each time anew */
   async function proven(id: string, ask: () => Promise<KeyFacts>): Promise<Key> {
     for (let attempt = 1; ; attempt++) {
-      const { publicPart, signs, agrees } = await ask();
+      const { publicPart, signs, agrees, wantsPin } = await ask();
+      if (wantsPin) {
+        throw new ThornkeyError("ROOT_REFUSED", `the key id:${id} wants the PIN again for every use`, {
+          hint: "use a key without CKA_ALWAYS_AUTHENTICATE (on a PIV card: not the one in slot 9c)",
+        });
+      }
       try {
         const key: Key = { ...checkedKey(publicPart), signs, agrees };
         await prove(id, key);

@@ -127,9 +127,7 @@ export function linkToken(location: Pkcs11Location, pin: Secret | undefined, pat
         } catch (error) {
           if (!(error instanceof ThornkeyError) || error.code !== "NOT_PERMITTED") throw error;
           if (logins === MOST_LOGINS) {
-            throw new ThornkeyError("ROOT_REFUSED", `${who} wants its PIN again for every use of a key`, {
-              hint: "use a key without CKA_ALWAYS_AUTHENTICATE (on a PIV card: not the one in slot 9c)",
-            });
+            throw new ThornkeyError("ROOT_UNAVAILABLE", `${who} is lost again after every login`);
           }
         }
         await login();
@@ -145,5 +143,5 @@ export function linkToken(location: Pkcs11Location, pin: Secret | undefined, pat
   };
 }
 
-/** Logins one call is worth: the session may have been lost again meanwhile. */
-const MOST_LOGINS = 3;
+/** Logins one call is worth: the first may have been lost again meanwhile. */
+const MOST_LOGINS = 2;

@@ -5,13 +5,12 @@ import { type ErrorCode, ThornkeyError } from "../../errors.ts";
  * What is no longer good after a return value:
  *
  * - `nothing`: it is an answer, and stands
- * - `again`: nothing is known to be lost; the same is asked once more
- * - `objects`: handles of objects; they are looked up again
- * - `session`: the session; another is opened
+ * - `again`: nobody knows; the same is asked once more, in another session
+ * - `session`: the session, or handles of objects; another is opened, and they are looked up again
  * - `login`: the login
  * - `token`: the token is gone, or was; it is looked for anew, with the module started anew
  */
-export type Lost = "nothing" | "again" | "objects" | "session" | "login" | "token";
+export type Lost = "nothing" | "again" | "session" | "login" | "token";
 
 interface Meaning {
   readonly name: string;
@@ -48,14 +47,14 @@ const ROWS: readonly Row[] = [
   [0x32, "DEVICE_REMOVED", "token", "ROOT_UNAVAILABLE", "it was taken out", PLUG],
   [0x50, "FUNCTION_CANCELED", "again", "ROOT_UNAVAILABLE", "it was cancelled"],
   [0x54, "FUNCTION_NOT_SUPPORTED", "nothing", "NOT_SUPPORTED", "its module does not have that function"],
-  [0x60, "KEY_HANDLE_INVALID", "objects", "ROOT_UNAVAILABLE", "the key is gone"],
+  [0x60, "KEY_HANDLE_INVALID", "session", "ROOT_UNAVAILABLE", "the key is gone"],
   [0x62, "KEY_SIZE_RANGE", "nothing", "ROOT_REFUSED", "it has no keys of that size"],
   [0x63, "KEY_TYPE_INCONSISTENT", "nothing", "ROOT_REFUSED", "the key is of another kind"],
   [0x68, "KEY_FUNCTION_NOT_PERMITTED", "nothing", "ROOT_REFUSED", "the key is not for that"],
   [0x6a, "KEY_UNEXTRACTABLE", "nothing", "ROOT_REFUSED", "it does not give that out"],
   [0x70, "MECHANISM_INVALID", "nothing", "NOT_SUPPORTED", "it does not have that mechanism"],
   [0x71, "MECHANISM_PARAM_INVALID", "nothing", "ROOT_REFUSED", "it does not take these parameters"],
-  [0x82, "OBJECT_HANDLE_INVALID", "objects", "ROOT_UNAVAILABLE", "the object is gone"],
+  [0x82, "OBJECT_HANDLE_INVALID", "session", "ROOT_UNAVAILABLE", "the object is gone"],
   [0x90, "OPERATION_ACTIVE", "session", "ROOT_UNAVAILABLE", "something else is under way in the session"],
   [0x91, "OPERATION_NOT_INITIALIZED", "session", "ROOT_UNAVAILABLE", "the session forgot what it was doing"],
   [0xa0, "PIN_INCORRECT", "nothing", "ROOT_REFUSED", "it does not take the PIN"],

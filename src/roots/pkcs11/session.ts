@@ -85,30 +85,45 @@ export function tokenSession(location: Pkcs11Location): TokenSession {
     if (open === undefined || module === undefined) {
       const found = findToken();
       module = found.module;
-      const session = openSession(module, found.facts.slotId);
-      const needed = (found.facts.flags & CKF_TOKEN.LOGIN_REQUIRED) !== 0;
-      open = { session, facts: found.facts, loggedIn: !needed || isLoggedIn(module, session) };
+      open = newSession(module, found.facts);
     }
     return { module, open };
+  }
+
+  function closeSession({ session }: Open): void {
+    try {
+      module?.call("C_CloseSession", session);
+    } catch {
+      // it is gone already
+    }
   }
 
   function dropSession(): void {
     const last = open;
     open = undefined;
     handles.clear();
-    if (last === undefined || module === undefined) return;
+    if (last !== undefined) closeSession(last);
+  }
+
+  /** A new session before the old one is closed: with the last one goes the login. */
+  function renewSession(): void {
+    const last = open;
+    open = undefined;
+    handles.clear();
+    if (last === undefined) return;
     try {
-      module.call("C_CloseSession", last.session);
+      if (module !== undefined) open = newSession(module, last.facts);
     } catch {
-      // it is gone already
+      // the token is looked for anew
     }
+    closeSession(last);
   }
 
   const LOSE: { readonly [Lost in ReturnValue["meaning"]["lost"]]: () => void } = {
     nothing: () => {},
-    again: () => {},
-    objects: () => handles.clear(),
-    session: dropSession,
+    // Whatever was under way in the session may be so still.
+    again: renewSession,
+    session: renewSession,
     login: () => {
       if (open !== undefined) open.loggedIn = false;
     },
@@ -182,6 +197,12 @@ export function tokenSession(location: Pkcs11Location): TokenSession {
       initialized = false;
     },
   };
+}
+
+function newSession(module: Module, facts: TokenFacts): Open {
+  const session = openSession(module, facts.slotId);
+  const needed = (facts.flags & CKF_TOKEN.LOGIN_REQUIRED) !== 0;
+  return { session, facts, loggedIn: !needed || isLoggedIn(module, session) };
 }
 
 function openSession(module: Module, slot: Ulong): Ulong {
