@@ -5,7 +5,7 @@ import { processOwner } from "../owner-process.ts";
 import type { TokenCalls, TokenFacts } from "./calls.ts";
 import { CKF_TOKEN } from "./constants.ts";
 import { nameOf, type Pkcs11Location } from "./location.ts";
-import { readPin, rememberRefused, wasRefused } from "./pin.ts";
+import { readPin, rememberPin, standingOf } from "./pin.ts";
 
 /** How long things may take, in milliseconds. */
 export interface Patience {
@@ -49,8 +49,6 @@ export function linkToken(location: Pkcs11Location, pin: Secret | undefined, pat
     patience.start,
   );
   let loggingIn: Promise<void> | undefined;
-  /** An attempt whose end nobody saw: it may have been counted. */
-  let unsure = false;
 
   const call = <Name extends keyof TokenCalls & string>(name: Name, args: Parameters<TokenCalls[Name]>) =>
     owner.call(name, args, { longest: patience[LONGEST[name]], repeatable: name !== "login" });
@@ -68,24 +66,25 @@ export function linkToken(location: Pkcs11Location, pin: Secret | undefined, pat
     const token = `${location.module}\0${facts.manufacturer}\0${facts.model}\0${facts.serial}\0${facts.label}`;
     const given = pinFor(facts);
     try {
-      if (wasRefused(token, given)) throw refusals.wrong();
-      const outcome = await tryLogin(given);
-      if (outcome === "wrong") rememberRefused(token, given);
+      const standing = standingOf(token, given);
+      if (standing === "refused") throw refusals.wrong();
+      // Noted before it is tried: whatever becomes of us or of the module meanwhile, it may have been counted.
+      rememberPin(token, given, "doubt");
+      const outcome = await tryLogin(given, standing === "doubt");
+      rememberPin(token, given, outcome === "wrong" ? "refused" : undefined);
       if (outcome !== "in") throw refusals[outcome]();
     } finally {
       given?.destroy();
     }
   }
 
-  async function tryLogin(given: Secret | undefined) {
+  async function tryLogin(given: Secret | undefined, unsure: boolean) {
     const bytes = given?.use((bytes) => bytes.slice());
     try {
-      const outcome = await call("login", [bytes, unsure]);
-      unsure = false;
-      return outcome;
+      return await call("login", [bytes, unsure]);
     } catch (error) {
+      // It may be tried again: the token is asked first whether it has counted this one.
       if (!(error instanceof ThornkeyError) || error.code !== "OUTCOME_UNKNOWN") throw error;
-      unsure = true;
       throw new ThornkeyError("ROOT_UNAVAILABLE", error.message, { cause: error });
     } finally {
       bytes?.fill(0);

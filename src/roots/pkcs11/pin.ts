@@ -45,23 +45,26 @@ export function readPin(path: string): Secret {
 }
 
 /**
- * PINs that tokens of this process refused. Tokens lock after a few wrong tries, so the same one is never tried again,
- * however often a root is opened. Only a keyed digest is remembered.
+ * What tokens made of PINs in this process. Tokens lock after a few wrong tries, so a refused one is never tried again,
+ * however often a root is opened; one in `doubt`, whose login nobody saw the end of, only where the token has counted
+ * nothing. Only a keyed digest is remembered.
  */
-const refused = new Map<string, Uint8Array>();
+export type Standing = "refused" | "doubt";
+
+const known = new Map<string, { readonly digest: Uint8Array; readonly standing: Standing }>();
 const key = randomBytes(32);
 
-const digestOf = (token: string, pin: Secret | undefined) =>
-  pin === undefined
-    ? new Uint8Array(32)
-    : pin.use((bytes) => createHmac("sha256", key).update(`${token}\0`).update(bytes).digest());
+const digestOf = (token: string, pin: Secret) =>
+  pin.use((bytes) => createHmac("sha256", key).update(`${token}\0`).update(bytes).digest());
 
-/** @param token names the token. @param pin none: the token asked somebody for it itself */
-export function rememberRefused(token: string, pin: Secret | undefined): void {
-  if (pin !== undefined) refused.set(token, digestOf(token, pin));
+/** @param token names the token. @param pin none: the token asked somebody for it itself. @param standing none: it is right */
+export function rememberPin(token: string, pin: Secret | undefined, standing: Standing | undefined): void {
+  if (pin === undefined || standing === undefined) known.delete(token);
+  else known.set(token, { digest: digestOf(token, pin), standing });
 }
 
-export function wasRefused(token: string, pin: Secret | undefined): boolean {
-  const last = refused.get(token);
-  return pin !== undefined && last !== undefined && timingSafeEqual(last, digestOf(token, pin));
+export function standingOf(token: string, pin: Secret | undefined): Standing | undefined {
+  const last = known.get(token);
+  if (pin === undefined || last === undefined) return undefined;
+  return timingSafeEqual(last.digest, digestOf(token, pin)) ? last.standing : undefined;
 }
