@@ -4,7 +4,8 @@
  *     VENDOR_MODULE    the module behind it
  *     VENDOR_CONTROL   a file with lines `NAME BEHAVIOUR TIMES`; it is read, and counted down, at every call
  *
- * NAME is a function, or VALUE, POINT, EXTRACTABLE for what C_GetAttributeValue gives. Every call of C_Login, C_Sign,
+ * NAME is a function; VALUE, POINT, EXTRACTABLE for what C_GetAttributeValue gives; MECHANISM_1050 for what
+ * C_GetMechanismInfo says of one. Every call of C_Login, C_Sign,
  * C_Initialize is noted in VENDOR_CONTROL.log. While VENDOR_CONTROL.gone exists, the token is not plugged in. It prints
  * PINs, as some do.
  *
@@ -23,8 +24,8 @@ typedef unsigned long U;
 typedef struct { U type; void *value; U length; } Attribute;
 typedef struct { unsigned char major, minor; void *function[68]; } List;
 
-enum { INITIALIZE = 0, GET_SLOT_LIST = 4, GET_TOKEN_INFO = 6, OPEN_SESSION = 12, CLOSE_ALL = 14, LOGIN = 18, DESTROY = 22, GET_ATTRIBUTE = 24,
-       FIND_INIT = 26, FIND = 27, SIGN_INIT = 42, SIGN = 43, GENERATE_PAIR = 59, DERIVE = 62, RANDOM = 64 };
+enum { INITIALIZE = 0, GET_SLOT_LIST = 4, MECHANISM_INFO = 8, OPEN_SESSION = 12, CLOSE_ALL = 14, LOGIN = 18,
+       DESTROY = 22, GET_ATTRIBUTE = 24, FIND_INIT = 26, FIND = 27, SIGN_INIT = 42, SIGN = 43, GENERATE_PAIR = 59, DERIVE = 62, RANDOM = 64 };
 
 static List real, *behind, list;
 static int lost;
@@ -140,6 +141,15 @@ static U get_slot_list(unsigned char present, U *slots, U *count) {
   return rv;
 }
 
+static U mechanism_info(U slot, U type, U *info) {
+  const char *how;
+  char name[64];
+  U rv;
+  snprintf(name, sizeof name, "MECHANISM_%lx", type);
+  if (before(name, &how, &rv)) return rv;
+  return REAL(MECHANISM_INFO, slot, type, info);
+}
+
 static U open_session(U slot, U flags, void *a, void *b, U *session) {
   slot_seen = slot;
   BEGIN("C_OpenSession", 1)
@@ -233,6 +243,7 @@ U C_GetFunctionList(List **given) {
   list = real;
   list.function[INITIALIZE] = initialize;
   list.function[GET_SLOT_LIST] = get_slot_list;
+  list.function[MECHANISM_INFO] = mechanism_info;
   list.function[OPEN_SESSION] = open_session;
   list.function[LOGIN] = login;
   list.function[DESTROY] = destroy;
