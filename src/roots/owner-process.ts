@@ -43,7 +43,9 @@ export function processOwner(program: URL, data: () => unknown): StartOwner {
     let ended = false;
     let waiting: ToOwner[] = [];
     // One that is no more has nobody to tell: that it is gone comes by its exit.
-    const send = (message: ToProcess) => void child.send(message, undefined, undefined, () => {});
+    const send = (message: ToProcess) => {
+      if (child.connected) child.send(message, undefined, undefined, () => {});
+    };
     const flush = () => {
       if (waiting.length === 0) return;
       const calls = waiting;
@@ -73,8 +75,9 @@ export function processOwner(program: URL, data: () => unknown): StartOwner {
       ready = true;
       said = "";
     });
-    const stderr = child.stderr as Socket;
-    stderr.on("data", (chunk: Buffer) => {
+    // There is none when the process could not even be tried to start.
+    const stderr = child.stderr as Socket | null;
+    stderr?.on("data", (chunk: Buffer) => {
       if (!ready) said = (said + chunk.toString()).slice(-MOST_SAID);
     });
     const hold = (yes: boolean) => {

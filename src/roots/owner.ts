@@ -172,7 +172,13 @@ export function ownerOf<C extends Calls>(what: string, start: StartOwner, slack:
       if (closed) return Promise.reject(new ThornkeyError("ROOT_UNAVAILABLE", `${what} was closed`));
       return new Promise((resolve, reject) => {
         const job: Job = { message: { id: ++lastId, name, args }, options, resolve, reject, deaths: 0 };
-        const next = living();
+        let next: OwnerBody;
+        try {
+          next = living();
+        } catch (error) {
+          reject(unreachable(error instanceof Error ? error.message : String(error), true));
+          return;
+        }
         jobs.push(job);
         next.hold(true);
         next.post(job.message);

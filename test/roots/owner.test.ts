@@ -42,6 +42,30 @@ it("bytes come and go, and calls are done in the order they were asked", async (
   expect(notes()).toEqual(texts);
 });
 
+it("one that cannot be started is an error, also when starting throws", async () => {
+  const throwing = ownerOf<ProgramCalls>(
+    "the thing",
+    () => {
+      throw new Error("no more processes");
+    },
+    10_000,
+  );
+  await expect(throwing.call("hang", [], once)).rejects.toMatchObject({
+    code: "ROOT_UNAVAILABLE",
+    message: expect.stringContaining("no more processes"),
+  });
+  const { execPath } = process;
+  try {
+    process.execPath = join(folder, "no-node");
+    await expect(started().call("hang", [], repeatable)).rejects.toMatchObject({
+      code: "ROOT_UNAVAILABLE",
+      message: expect.stringContaining("ENOENT"),
+    });
+  } finally {
+    process.execPath = execPath;
+  }
+});
+
 it("errors come with code and hint, and cost nobody else anything", async () => {
   const owner = started();
   const refused = owner.call("refuse", [], once);
@@ -71,6 +95,20 @@ it("what it had done and answered before it died is not done again", async () =>
   expect(results.every(({ status }) => status === "fulfilled")).toBe(true);
   expect(notes()).toHaveLength(100);
   expect(new Set(notes()).size).toBe(100);
+});
+
+it("what it answered while we looked away is not done again, although it is dead when we look", async () => {
+  const owner = started();
+  await owner.call("started", [], repeatable);
+  const asked = Promise.allSettled([
+    ...Array.from({ length: 50 }, (_, n) => owner.call("note", [file, `${n}`], once)),
+    owner.call("die", [join(folder, "deaths"), 1], repeatable),
+  ]);
+  await new Promise((resolve) => setImmediate(() => setImmediate(resolve))); // they are on their way
+  while (!existsSync(join(folder, "deaths"))) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50);
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);
+  expect((await asked).every(({ status }) => status === "fulfilled")).toBe(true);
+  expect(notes()).toHaveLength(50);
 });
 
 it("one that hangs is ended within the deadline, and what waited behind is done by the next", async () => {

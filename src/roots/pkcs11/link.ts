@@ -6,6 +6,7 @@ import type { TokenCalls, TokenFacts } from "./calls.ts";
 import { CKF_TOKEN } from "./constants.ts";
 import { nameOf, type Pkcs11Location } from "./location.ts";
 import { readPin, rememberPin, standingOf } from "./pin.ts";
+import { settledOn } from "./tokens.ts";
 
 /** How long things may take, in milliseconds. */
 export interface Patience {
@@ -132,8 +133,8 @@ export function linkToken(location: Pkcs11Location, pin: Secret | undefined, pat
         await login();
       }
     },
-    settle({ label, manufacturer, model, serial }) {
-      settled = { ...location, token: label, manufacturer, model, serial };
+    settle(facts) {
+      settled = settledOn(location, facts);
     },
     async close() {
       await owner.close();

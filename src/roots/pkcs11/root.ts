@@ -171,7 +171,9 @@ export async function openPkcs11Root(location: Pkcs11Location, options: Pkcs11Op
       const listed = await link.ask("keys", undefined);
       const ours = ({ id, label }: { id: string; label: string }) =>
         label.startsWith(LABEL) || id === own.derive || id === own.evidence;
-      for (const { id, label } of listed.filter(ours)) {
+      // First what opens the vault.
+      const order = listed.filter(ours).sort((a, b) => Number(b.id === own.derive) - Number(a.id === own.derive));
+      for (const { id, label } of order) {
         const name = `${label || "key"} (id:${id})`;
         try {
           await link.ask("destroy", id);

@@ -4,7 +4,7 @@ import { nameOf, type Pkcs11Location } from "./location.ts";
 import type { Ulong } from "./memory.ts";
 import { loadModule, type Module } from "./module.ts";
 import { CKR, errorOf, ReturnValue } from "./return-values.ts";
-import { factsOf, fits, type TokenFacts, tokensOf } from "./tokens.ts";
+import { factsOf, fits, settledOn, type TokenFacts, tokensOf } from "./tokens.ts";
 
 /** What came of a login. `wrong`: the PIN was refused, and counted. */
 export type LoginOutcome = "in" | "wrong" | "locked" | "last-try";
@@ -47,6 +47,8 @@ export function tokenSession(location: Pkcs11Location): TokenSession {
   let module: Module | undefined;
   let initialized = false;
   let open: Open | undefined;
+  /** The very token that was found first: another that fits as well does not take its place. */
+  let wanted = location;
 
   function initializedModule(): Module {
     module ??= loadModule(location.module);
@@ -58,13 +60,13 @@ export function tokenSession(location: Pkcs11Location): TokenSession {
   function findToken(): { module: Module; facts: TokenFacts } {
     const again = initialized;
     let loaded = initializedModule();
-    let found = tokensOf(loaded).filter((facts) => fits(location, facts));
+    let found = tokensOf(loaded).filter((facts) => fits(wanted, facts));
     if (found.length === 0 && again) {
       // Many modules see a token that was plugged in only when they start.
       loaded.finalize();
       initialized = false;
       loaded = initializedModule();
-      found = tokensOf(loaded).filter((facts) => fits(location, facts));
+      found = tokensOf(loaded).filter((facts) => fits(wanted, facts));
     }
     const [facts, another] = found;
     if (facts === undefined) {
@@ -78,6 +80,7 @@ export function tokenSession(location: Pkcs11Location): TokenSession {
         hint: "say which one with token= or serial=",
       });
     }
+    wanted = settledOn(location, facts);
     return { module: loaded, facts };
   }
 

@@ -71,6 +71,12 @@ function textOf(bytes: Uint8Array): string {
     .trim();
 }
 
+/** A location that only this very token fits. Its slot may become another when it is plugged in again. */
+export function settledOn(location: Pkcs11Location, facts: TokenFacts): Pkcs11Location {
+  const { label: token, manufacturer, model, serial } = facts;
+  return { ...location, token, manufacturer, model, serial };
+}
+
 /** Whether a token is the one, or one of those, a location speaks of. */
 export function fits(location: Pkcs11Location, facts: TokenFacts): boolean {
   if ((facts.flags & CKF_TOKEN.INITIALIZED) === 0) return false;

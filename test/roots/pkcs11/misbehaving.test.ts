@@ -130,6 +130,23 @@ function misbehaving(make: () => BadToken): void {
     expect(await token.keys()).toEqual(before);
   });
 
+  it("that gives another key's public part, or uses another key, is found out", async () => {
+    const before = await token.keys();
+    for (const use of ["sign", "agree"] as const) {
+      misbehave("POINT another -1");
+      await fails(root.generateKey({ algorithm: "p256", use, occupied: [] }));
+      misbehave();
+      await signs();
+      expect(await token.keys()).toEqual(before);
+    }
+    const other = await root.generateKey({ algorithm: "p256", use: "agree", occupied: [] });
+    misbehave("C_DeriveKey otherkey -1");
+    await fails(root.derive("label", Uint8Array.of(1)));
+    await fails(agrees());
+    misbehave();
+    await root.destroyKey(other.handle);
+  });
+
   it("whose generator is stuck gives no random bytes", async () => {
     misbehave("C_GenerateRandom zeros -1");
     await fails(root.random(32));

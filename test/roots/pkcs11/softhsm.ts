@@ -15,6 +15,7 @@ export interface Tokens {
   readonly module: string;
   /** Makes a token. */
   make(label: string): Pkcs11Location;
+  remove(serial: string): void;
   close(): void;
 }
 
@@ -42,6 +43,12 @@ export function softHsmTokens(module: string): Tokens {
       const { status, stderr } = spawnSync("softhsm2-util", args, { encoding: "utf8" });
       if (status !== 0) throw new Error(`softhsm2-util: ${stderr}`);
       return { module, token: label };
+    },
+    remove(serial) {
+      const { status, stderr } = spawnSync("softhsm2-util", ["--delete-token", "--serial", serial], {
+        encoding: "utf8",
+      });
+      if (status !== 0) throw new Error(`softhsm2-util: ${stderr}`);
     },
     close() {
       rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });

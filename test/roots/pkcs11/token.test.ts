@@ -162,7 +162,8 @@ function tokenTests(make: () => BadToken): void {
     const root = await open();
     const sign = await signer(root);
     logins();
-    for (let n = 0; n < 2; n++) {
+    for (const stale of ["no", "yes"]) {
+      token.vendor.misbehave(`STALE ${stale} -1`);
       token.vendor.plug(false);
       await expect(sign()).rejects.toMatchObject({
         code: "ROOT_UNAVAILABLE",
@@ -173,6 +174,21 @@ function tokenTests(make: () => BadToken): void {
       token.vendor.plug(true);
       expect(await sign()).toHaveLength(64);
       expect(logins()).toBe(1);
+    }
+  });
+
+  it("is not taken for another of the same name, whether the process lives on or is new", async () => {
+    for (const how of ["lives", "new"]) {
+      const location = { ...token.tokens.make(`twin-${how}`), module: token.location.module };
+      const root = await openPkcs11Root(location, { pin: pin(), mayProvision: true, patience: TEST_PATIENCE });
+      roots.push(root);
+      expect(await root.random(4)).toHaveLength(4);
+      const serial = (await root.describe()).serial.replace("SoftHSM_v2-", "");
+      token.tokens.remove(serial);
+      token.tokens.make(`twin-${how}`);
+      if (how === "new") for (const pid of ownerProcesses()) process.kill(pid, "SIGKILL");
+      else token.vendor.misbehave("C_GenerateRandom rv=e0 1");
+      await expect(root.random(4)).rejects.toMatchObject({ code: "ROOT_UNAVAILABLE" });
     }
   });
 

@@ -7,7 +7,7 @@
  * NAME is a function; VALUE, POINT, EXTRACTABLE for what C_GetAttributeValue gives; MECHANISM_1050 for what
  * C_GetMechanismInfo says of one. Every call of C_Login, C_Sign,
  * C_Initialize is noted in VENDOR_CONTROL.log. While VENDOR_CONTROL.gone exists, the token is not plugged in. It prints
- * PINs, as some do.
+ * PINs, as some do. With STALE yes, a token that was taken out is seen again only when the module starts anew.
  *
  * Names, order of functions and numbers: PKCS #11 Cryptographic Token Interface Base Specification 2.40.
  */
@@ -28,8 +28,15 @@ enum { INITIALIZE = 0, GET_SLOT_LIST = 4, MECHANISM_INFO = 8, OPEN_SESSION = 12,
        DESTROY = 22, GET_ATTRIBUTE = 24, FIND_INIT = 26, FIND = 27, SIGN_INIT = 42, SIGN = 43, GENERATE_PAIR = 59, DERIVE = 62, RANDOM = 64 };
 
 static List real, *behind, list;
-static int lost;
-static U slot_seen;
+static int lost, stale;
+static U slot_seen, last_private;
+
+/* The base point of P-256 (SEC 2, 2.4.2): a public key that is right in form, and nobody's here. */
+static const unsigned char base_point[] = {
+    0x04, 0x41, 0x04, 0x6b, 0x17, 0xd1, 0xf2, 0xe1, 0x2c, 0x42, 0x47, 0xf8, 0xbc, 0xe6, 0xe5, 0x63, 0xa4,
+    0x40, 0xf2, 0x77, 0x03, 0x7d, 0x81, 0x2d, 0xeb, 0x33, 0xa0, 0xf4, 0xa1, 0x39, 0x45, 0xd8, 0x98, 0xc2,
+    0x96, 0x4f, 0xe3, 0x42, 0xe2, 0xfe, 0x1a, 0x7f, 0x9b, 0x8e, 0xe7, 0xeb, 0x4a, 0x7c, 0x0f, 0x9e, 0x16,
+    0x2b, 0xce, 0x33, 0x57, 0x6b, 0x31, 0x5e, 0xce, 0xcb, 0xb6, 0x40, 0x68, 0x37, 0xbf, 0x51, 0xf5};
 static const char *control;
 
 #define REAL(index, ...) (((U (*)())behind->function[index])(__VA_ARGS__))
@@ -98,6 +105,7 @@ static int before(const char *name, const char **how, U *rv) {
 static void after(const char *how, unsigned char *bytes, U *length) {
   if (bytes == NULL || (intptr_t)*length < 0) return;
   if (strcmp(how, "garbage") == 0) noise(bytes, *length);
+  if (strcmp(how, "another") == 0 && *length == sizeof base_point) memcpy(bytes, base_point, *length);
   if (strcmp(how, "zeros") == 0) memset(bytes, 0, *length);
   if (strcmp(how, "short") == 0) *length /= 2;
   if (strcmp(how, "empty") == 0) *length = 0;
@@ -127,6 +135,7 @@ static U initialize(void *args) {
   const char *how;
   U rv;
   note("C_Initialize");
+  stale = 0;
   if (before("C_Initialize", &how, &rv)) return rv;
   return REAL(INITIALIZE, args);
 }
@@ -135,7 +144,8 @@ static U get_slot_list(unsigned char present, U *slots, U *count) {
   const char *how;
   U rv;
   if (before("C_GetSlotList", &how, &rv)) return rv;
-  if (gone()) { *count = 0; return 0; }
+  if (gone() && strcmp(behaviour("STALE"), "yes") == 0) stale = 1;
+  if (gone() || stale) { *count = 0; return 0; }
   rv = REAL(GET_SLOT_LIST, present, slots, count);
   if (rv == 0 && strcmp(how, "huge") == 0) *count = 0x7ffffff0;
   return rv;
@@ -218,12 +228,14 @@ static U generate_pair(U session, void *mechanism, void *a, U an, void *b, U bn,
   BEGIN("C_GenerateKeyPair", 0)
   rv = REAL(GENERATE_PAIR, session, mechanism, a, an, b, bn, public, private);
   if (strcmp(how, "diesafter") == 0) kill(getpid(), SIGKILL);
+  if (rv == 0) last_private = *private;
   if (strcmp(how, "half") == 0) { REAL(DESTROY, session, *private); kill(getpid(), SIGKILL); }
   return rv;
 }
 
 static U derive(U session, void *mechanism, U key, void *attributes, U count, U *object) {
   BEGIN("C_DeriveKey", 0)
+  if (strcmp(how, "otherkey") == 0) key = last_private;
   return REAL(DERIVE, session, mechanism, key, attributes, count, object);
 }
 
