@@ -47,7 +47,7 @@ interface Measured {
 
 export async function rowsOfPkcs11(): Promise<BenchRow[]> {
   const module = clientModule();
-  const softHsm = find("libsofthsm2.so");
+  const softHsm = findModule("libsofthsm2.so");
   const missing = [
     ...(module === undefined ? ["p11-kit-modules"] : []),
     ...(softHsm === undefined ? ["softhsm2"] : []),
@@ -103,7 +103,7 @@ function rowOf({ kind, threads, processes, target }: Cell, ours: Measured[], the
 
 /** @returns p11-kit's client, if it is installed */
 export function clientModule(): string | undefined {
-  return find("p11-kit-client.so");
+  return findModule("p11-kit-client.so");
 }
 
 /** @returns the C program that signs in a loop */
@@ -114,7 +114,8 @@ export function buildLoop(folder: string): string {
   return loop;
 }
 
-function find(name: string): string | undefined {
+/** @returns a library below /usr/lib, if it is installed */
+export function findModule(name: string): string | undefined {
   const folders = [LIBRARIES, ...readdirSync(LIBRARIES).map((entry) => join(LIBRARIES, entry))];
   return folders
     .flatMap((folder) => ["", "pkcs11", "softhsm"].map((inner) => join(folder, inner, name)))

@@ -19,7 +19,11 @@ export function deviceCommands(): readonly Command[] {
       .option("--auditor <who>", "read the whole journal", callers)
       .option("--observer <who>", "see how the vault is", callers)
       .option("--creator <who>", "may make keys of their own", callers)
-      .option("--demand <what=names>", "is done only while one of these people is there; nothing after = ends it", demands)
+      .option(
+        "--demand <what=names>",
+        "is done only while one of these people is there; nothing after = ends it",
+        demands,
+      )
       .option("--keys-per-owner <n>", "how many keys one owner may have", wholeNumber)
       .option("--early-boot-seconds <n>", "when the early boot ends by itself", wholeNumber)
       .action(changeDevice),
@@ -123,7 +127,10 @@ function showPolicy(options: AskOptions, policy: DevicePolicy): void {
       ["may make keys", policy.creators.join(", ")],
       ["keys per owner", `${policy.keysPerOwner}`],
       ["early boot", `${policy.earlyBootSeconds} seconds at most`],
-      ...policy.demands.map(({ what, persons }): [string, string] => [`for ${what}`, `${persons.join(" or ")} must be there`]),
+      ...policy.demands.map(({ what, persons }): [string, string] => [
+        `for ${what}`,
+        `${persons.join(" or ")} must be there`,
+      ]),
     ];
     return rows.map(([name, value]) => `${name.padEnd(16)}${value || "nobody"}`);
   });

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { password, isCancel } from "@clack/prompts";
+import { isCancel, password } from "@clack/prompts";
 import { Command } from "commander";
 import { Secret } from "../bytes/secret.ts";
 import type { Thornkey } from "../client/index.ts";
@@ -97,7 +97,10 @@ async function answered(vault: Thornkey, name: string, sign: Sign) {
 }
 
 /** Has the token sign. The PIN is asked for before anything of the vault waits. */
-export async function withKey<T>(options: Pick<TokenOptions, "token" | "id" | "pinFile">, use: (sign: Sign) => Promise<T>): Promise<T> {
+export async function withKey<T>(
+  options: Pick<TokenOptions, "token" | "id" | "pinFile">,
+  use: (sign: Sign) => Promise<T>,
+): Promise<T> {
   const location = parsePkcs11Location(options.token);
   const handle = `id:${options.id.toLowerCase()}`;
   const pin = location.pinSource === undefined ? await pinOf(options.pinFile) : undefined;
@@ -129,7 +132,9 @@ async function pinOf(file: string | undefined): Promise<Secret> {
     return pin;
   }
   if (!process.stdin.isTTY) {
-    throw new ThornkeyError("USAGE", "nobody is here to give the token's PIN", { hint: "--pin-file FILE, or - for standard input" });
+    throw new ThornkeyError("USAGE", "nobody is here to give the token's PIN", {
+      hint: "--pin-file FILE, or - for standard input",
+    });
   }
   const answer = await password({ message: "The token's PIN", output: process.stderr });
   if (isCancel(answer)) throw new ThornkeyError("ABORTED", "nothing was done");

@@ -5,8 +5,8 @@
  * changed by who manages the key.
  */
 import { CIPHERS, DIGESTS, KEY_USES, type KeyAlgorithm, SIGNATURE_ALGORITHMS } from "./key-types.ts";
-import { flag, type Infer, integer, list, oneOf, optional, record, text } from "./shape.ts";
 import { PERSON_NAME } from "./persons.ts";
+import { flag, type Infer, integer, list, oneOf, optional, record, text } from "./shape.ts";
 import { WHO_PATTERN } from "./who.ts";
 
 /** What somebody may do with one key. Managing a key does not include using it. */
@@ -38,7 +38,11 @@ export const FIXED_POLICY = record({
   minimumSecondsBetweenUses: optional(integer(1, 31_536_000)),
   earlyBootOnly: optional(flag("usable only until the start of the device is declared complete")),
   persons: optional(
-    list(text(32, PERSON_NAME, "somebody enrolled"), 8, "it is used only while one of these people is there, with his token"),
+    list(
+      text(32, PERSON_NAME, "somebody enrolled"),
+      8,
+      "it is used only while one of these people is there, with his token",
+    ),
   ),
   ingredient: optional(flag("bytes chosen at creation must be presented at every use")),
   export: optional(oneOf(["never", "wrapped"], "whether it may leave, wrapped under another key; default: never")),

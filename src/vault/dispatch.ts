@@ -2,8 +2,8 @@
  * From a request to its answer: known, well-formed, allowed now, allowed to this caller – then done.
  */
 import { ThornkeyError } from "../errors.ts";
-import { decodeStrictly } from "../operations/protocol.ts";
 import { DEMANDING } from "../operations/persons.ts";
+import { decodeStrictly } from "../operations/protocol.ts";
 import { check } from "../operations/shape.ts";
 import { isOperation, type OperationName, operationOf } from "../operations/table.ts";
 import { bindingHandlers } from "./handlers/binding.ts";
@@ -16,8 +16,8 @@ import { objectHandlers } from "./handlers/objects.ts";
 import { pinHandlers } from "./handlers/pins.ts";
 import { rootHandlers } from "./handlers/roots.ts";
 import { storageHandlers } from "./handlers/storage.ts";
-import { useHandlers } from "./handlers/uses.ts";
 import { userHandlers } from "./handlers/users.ts";
+import { useHandlers } from "./handlers/uses.ts";
 import { walletHandlers } from "./handlers/wallet-operations.ts";
 import { type Caller, type DeviceRole, hasRole } from "./rights.ts";
 import { mustBeOperational } from "./use.ts";

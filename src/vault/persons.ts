@@ -60,9 +60,13 @@ export function createPersons(device: () => string, now: () => number): Persons 
       const given = challenges.get(place(uid, name));
       challenges.delete(place(uid, name)); // good for one try
       if (given === undefined || given.until <= now()) {
-        throw new ThornkeyError("NOT_PERMITTED", `there is no challenge that ${name} could have answered, or it is too old`, {
-          hint: "ask for one, and answer it at once: thornkey user prove",
-        });
+        throw new ThornkeyError(
+          "NOT_PERMITTED",
+          `there is no challenge that ${name} could have answered, or it is too old`,
+          {
+            hint: "ask for one, and answer it at once: thornkey user prove",
+          },
+        );
       }
       if (!signedBy(key, personMessage(device(), uid, name, given.challenge), signature)) {
         throw new ThornkeyError("NOT_PERMITTED", `this was not signed with the key of ${name}`, {

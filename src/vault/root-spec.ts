@@ -16,6 +16,7 @@ import { readOrMakeTransportKey } from "../roots/atecc/transport-key.ts";
 import { type Composition, compose } from "../roots/composite/composition.ts";
 import { type CompositeRoot, openComposite } from "../roots/composite/root.ts";
 import { openPiRoot } from "../roots/pi/root.ts";
+import { openPkcs11Root, parsePkcs11Location } from "../roots/pkcs11/index.ts";
 import type { Root } from "../roots/root.ts";
 import { parseTpmLocation } from "../roots/tpm/location.ts";
 import { openTpmRoot } from "../roots/tpm/root.ts";
@@ -173,7 +174,7 @@ function openOne(specification: string, options: OneOptions): Promise<OpenRoot> 
 }
 
 /** How each kind is opened. */
-const KINDS = { emulated, atecc, tpm, pi } as const;
+const KINDS = { emulated, atecc, tpm, pkcs11, pi } as const;
 
 /**
  * Starts an emulated chip before anybody asks for it: it takes as long to start as the rest of the vault, which can do so
@@ -232,6 +233,13 @@ async function tpm(specification: string, _rest: string, options: OneOptions): P
     specification,
     await openTpmRoot(parseTpmLocation(specification), { folder, expected: options.expected }),
   );
+}
+
+async function pkcs11(specification: string, _rest: string, options: OneOptions): Promise<OpenRoot> {
+  // What belongs to the root is made on its token once, when the state is new on it.
+  const mayProvision = options.expected === undefined;
+  const root = await openPkcs11Root(parsePkcs11Location(specification), { mayProvision });
+  return expecting(await opened(specification, root), options);
 }
 
 async function pi(specification: string, rest: string, options: OneOptions): Promise<OpenRoot> {

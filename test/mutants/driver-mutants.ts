@@ -99,7 +99,7 @@ export const DRIVER: readonly Mutant[] = [
     "signInternal: 0b0011",
   ]),
   one("salt-not-in-point", "the point a secret is derived with depends on the label alone", [
-    "curve-point.ts",
+    "../curve-point.ts",
     "      .update(salt)\n",
     "",
   ]),

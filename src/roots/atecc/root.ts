@@ -5,6 +5,7 @@ import { Reader } from "../../bytes/reader.ts";
 import { Secret } from "../../bytes/secret.ts";
 import { ThornkeyError } from "../../errors.ts";
 import { verifyP256Digest } from "../../machine/openssl.ts";
+import { curvePoint } from "../curve-point.ts";
 import type {
   Certification,
   Counter,
@@ -45,7 +46,6 @@ import {
   type TransportKey,
   writeEncrypted,
 } from "./conversations.ts";
-import { curvePoint } from "./curve-point.ts";
 import { genKeyDigest, internalMessage, sha256 } from "./digests.ts";
 import type { ChipLocation } from "./location.ts";
 import { type PlannedKey, planOf, type RootPlan } from "./plan.ts";

@@ -42,7 +42,9 @@ export const userHandlers: Handlers<Names> = {
     await vault.state.change(
       (change) => {
         if (change.get(id) !== undefined) {
-          throw new ThornkeyError("KEY_EXISTS", `${name} is enrolled already`, { hint: `thornkey user remove ${name}` });
+          throw new ThornkeyError("KEY_EXISTS", `${name} is enrolled already`, {
+            hint: `thornkey user remove ${name}`,
+          });
         }
         if (persons(change.ofKind(KIND.object)).length >= MOST_PERSONS) {
           throw new ThornkeyError("LIMIT_REACHED", `${MOST_PERSONS} people are enrolled already`);
@@ -68,7 +70,9 @@ export const userHandlers: Handlers<Names> = {
     const id = idOf(name);
     const others = new Set(persons(vault.state.ofKind(KIND.object)).map(({ label }) => label));
     others.delete(name);
-    const last = vault.device.demands.find(({ persons: names }) => names.includes(name) && !names.some((one) => others.has(one)));
+    const last = vault.device.demands.find(
+      ({ persons: names }) => names.includes(name) && !names.some((one) => others.has(one)),
+    );
     if (last !== undefined) {
       throw new ThornkeyError("USAGE", `${name} is the last one who can be there for '${last.what}'`, {
         hint: `end the demand first: thornkey device change --demand ${last.what}=`,
@@ -142,5 +146,7 @@ function note(
 }
 
 function unknown(name: string): ThornkeyError {
-  return new ThornkeyError("KEY_NOT_FOUND", `nobody is enrolled as '${name}'`, { hint: "'thornkey user list' shows who is" });
+  return new ThornkeyError("KEY_NOT_FOUND", `nobody is enrolled as '${name}'`, {
+    hint: "'thornkey user list' shows who is",
+  });
 }

@@ -1,5 +1,5 @@
 import { createHash, ECDH } from "node:crypto";
-import { Writer } from "../../bytes/writer.ts";
+import { Writer } from "../bytes/writer.ts";
 
 /**
  * A point of P-256 made from a label and a salt, of which nobody knows the discrete logarithm: ECDH with it is something

@@ -1,8 +1,8 @@
 import { p256 } from "@noble/curves/nist.js";
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { toHex } from "../../../src/bytes/bytes.ts";
-import { curvePoint } from "../../../src/roots/atecc/curve-point.ts";
+import { toHex } from "../../src/bytes/bytes.ts";
+import { curvePoint } from "../../src/roots/curve-point.ts";
 
 it("a label and a salt give a point of the curve, each pair another, always the same", () => {
   fc.assert(
