@@ -26,7 +26,8 @@ export function rootCommand(): Command {
     ),
   );
   command.addCommand(
-    changing("add <spec>", "add hardware: from now on the vault opens only with it as well")
+    changing("add", "add hardware: from now on the vault opens only with it as well")
+      .argument("<spec>")
       .option("--needed <n>", "so many of all parts are enough; default: all", wholeNumber)
       .addHelpText("after", "\nExample:\n  thornkey root add tpm:/dev/tpmrm0\n  thornkey root add 'pi' --needed 2")
       .action((spec: string, options: ChangeOptions) =>
@@ -36,7 +37,8 @@ export function rootCommand(): Command {
       ),
   );
   command.addCommand(
-    changing("remove <root>", "take hardware away, by its specification or serial number")
+    changing("remove", "take hardware away, by its specification or serial number")
+      .argument("<root>")
       .option("--needed <n>", "so many of the parts that are left are enough", wholeNumber)
       .action((root: string, options: ChangeOptions) =>
         change(options, `From now on the vault opens without ${root}. Take it away?`, (vault, wishes) =>
@@ -45,12 +47,13 @@ export function rootCommand(): Command {
       ),
   );
   command.addCommand(
-    changing("move <spec>", "move the vault to other hardware; keys that are sealed follow").action(
-      (spec: string, options: ChangeOptions) =>
+    changing("move", "move the vault to other hardware; keys that are sealed follow")
+      .argument("<spec>")
+      .action((spec: string, options: ChangeOptions) =>
         change(options, `From now on the vault opens only with ${spec}. Move it?`, (vault, { needed: _, ...wishes }) =>
           vault.roots.move({ specification: spec, ...wishes }),
         ),
-    ),
+      ),
   );
   return command;
 }

@@ -21,12 +21,12 @@ interface TokenOptions extends AskOptions {
 export function userCommand(): Command {
   const command = new Command("user").description("people with tokens: enrol them, and show that they are there");
   command.addCommand(
-    withToken(asking("enroll <name>", "enrol somebody by the key on his token, which is in its reader now"))
+    withToken(asking("enroll", "enrol somebody by the key on his token, which is in its reader now").argument("<name>"))
       .addHelpText("after", EXAMPLE)
       .action((name: string, options: TokenOptions) => enroll(name, options)),
   );
   command.addCommand(
-    withToken(asking("prove <name>", "show with a token that somebody is there, for a while"))
+    withToken(asking("prove", "show with a token that somebody is there, for a while").argument("<name>"))
       .option("--seconds <n>", "how long he counts as there", wholeNumber)
       .action((name: string, options: TokenOptions & { seconds?: number }) => prove(name, options)),
   );
@@ -47,10 +47,12 @@ export function userCommand(): Command {
     ),
   );
   command.addCommand(
-    asking("remove <name>", "enrol somebody no longer").action(async (name: string, options: AskOptions) => {
-      await withVault(options, (vault) => vault.users.remove(name));
-      if (options.json) show(options, { removed: name }, () => []);
-    }),
+    asking("remove", "enrol somebody no longer")
+      .argument("<name>")
+      .action(async (name: string, options: AskOptions) => {
+        await withVault(options, (vault) => vault.users.remove(name));
+        if (options.json) show(options, { removed: name }, () => []);
+      }),
   );
   return command;
 }
@@ -127,7 +129,7 @@ async function pinOf(file: string | undefined): Promise<Secret> {
   if (file !== undefined) {
     const bytes = readSecret(file);
     const end = bytes.at(-1) === 10 ? bytes.length - 1 : bytes.length;
-    const pin = new Secret(bytes.slice(0, end));
+    const pin = new Secret(new Uint8Array(bytes.subarray(0, end)));
     bytes.fill(0);
     return pin;
   }

@@ -2,7 +2,7 @@ import { createHash, hkdfSync, randomBytes } from "node:crypto";
 import { concat, toHex } from "../../bytes/bytes.ts";
 import { Secret } from "../../bytes/secret.ts";
 import { Writer } from "../../bytes/writer.ts";
-import { ThornkeyError } from "../../errors.ts";
+import { type ErrorCode, ThornkeyError } from "../../errors.ts";
 import { curvePoint } from "../curve-point.ts";
 import {
   type Capabilities,
@@ -64,7 +64,17 @@ export async function openPkcs11Root(location: Pkcs11Location, options: Pkcs11Op
       if ((name === "derive" ? location.deriveId : location.evidenceId) !== undefined) continue;
       await keys.make(making, own[name], OWN[name]);
     }
-    return { facts: looked.facts, makes };
+    return { facts: looked.facts, makes, random: (looked.facts.flags & CKF_TOKEN.RNG) !== 0 && (await givesRandom()) };
+  }
+
+  /** Some modules say that a token has a generator, and have no function for it. */
+  async function givesRandom(): Promise<boolean> {
+    try {
+      return (await link.ask("random", 16)).length === 16;
+    } catch (error) {
+      if (error instanceof ThornkeyError && error.code === "NOT_SUPPORTED") return false;
+      throw error;
+    }
   }
 
   async function found(name: keyof typeof own): Promise<Key | undefined> {
@@ -105,7 +115,7 @@ export async function openPkcs11Root(location: Pkcs11Location, options: Pkcs11Op
         firmware: facts.firmware,
         state: there >= wanted ? "ready" : there > 0 ? "configured" : "blank",
         profile: location.deriveId === undefined && location.evidenceId === undefined ? "thornkey-1" : "adopted",
-        capabilities: capabilitiesOf(facts, mechanisms, makes, derive, evidence),
+        capabilities: capabilitiesOf(opened.random, mechanisms, makes, derive, evidence),
       };
     },
     async random(length) {
@@ -180,7 +190,7 @@ export async function openPkcs11Root(location: Pkcs11Location, options: Pkcs11Op
           report.destroyed.push(name);
         } catch (error) {
           // One that refuses must not save the others.
-          if (!(error instanceof ThornkeyError) || error.code !== "ROOT_REFUSED") throw error;
+          if (!(error instanceof ThornkeyError) || !REFUSALS.has(error.code)) throw error;
           report.kept.push(`${name}: ${error.message}`);
         }
       }
@@ -197,6 +207,9 @@ export async function openPkcs11Root(location: Pkcs11Location, options: Pkcs11Op
     return id;
   }
 }
+
+/** Of a token that does not destroy a key, or cannot. */
+const REFUSALS: ReadonlySet<ErrorCode> = new Set(["ROOT_REFUSED", "NOT_SUPPORTED"]);
 
 /** The CKA_ID of a key of the root's own: the same on every token, so that it is found again and made once. */
 function idOf(label: string): string {
@@ -232,7 +245,7 @@ function serialOf({ label, manufacturer, model, serial }: TokenFacts): string {
 }
 
 function capabilitiesOf(
-  { flags }: TokenFacts,
+  random: boolean,
   mechanisms: readonly MechanismFacts[],
   makes: readonly KeyMaking[],
   derive: Key | undefined,
@@ -242,8 +255,8 @@ function capabilitiesOf(
   return {
     makes,
     keys: [],
-    destroys: true,
-    random: (flags & CKF_TOKEN.RNG) !== 0,
+    destroys: makes.length > 0,
+    random,
     derive: derive !== undefined,
     certify: evidence !== undefined,
     counter: false,

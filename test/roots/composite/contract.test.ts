@@ -2,11 +2,17 @@ import { describe } from "vitest";
 import { compose } from "../../../src/roots/composite/composition.ts";
 import { openComposite } from "../../../src/roots/composite/root.ts";
 import type { Root } from "../../../src/roots/root.ts";
+import { whyNoCardReader } from "../../emulators/piv-card/lab.ts";
 import { ateccBench } from "../atecc/bench.ts";
 import { type Bench, type Expectations, keepsTheContract } from "../contract.ts";
 import { piBench } from "../pi/bench.ts";
+import { softHsmBench } from "../pkcs11/bench.ts";
+import { pivBench } from "../pkcs11/piv-bench.ts";
+import { softHsmModule } from "../pkcs11/softhsm.ts";
 import { tpmBench } from "../tpm/bench.ts";
 import { HAS_SWTPM } from "../tpm/lab.ts";
+
+const MODULE = softHsmModule();
 
 /** One kind of hardware, as a part. */
 interface Kind {
@@ -38,6 +44,23 @@ const KINDS: readonly Kind[] = [
     start: tpmBench,
     makes: ["p256 sign", "p256 agree", "p384 sign", "p384 agree", "rsa2048 sign"],
     can: ["derive", "certify", "counter", "random"],
+  },
+  {
+    name: "a token of SoftHSM2",
+    possible: MODULE !== undefined,
+    start: async () => softHsmBench(MODULE ?? ""),
+    makes: [
+      ...["p256 sign", "p256 agree", "p384 sign", "p384 agree"],
+      ...["rsa2048 sign", "rsa3072 sign", "rsa4096 sign"],
+    ],
+    can: ["derive", "certify", "random", "destroys"],
+  },
+  {
+    name: "a virtual PIV card",
+    possible: whyNoCardReader() === undefined,
+    start: pivBench,
+    makes: [],
+    can: ["derive", "certify"],
   },
   {
     name: "a Raspberry Pi's firmware",

@@ -1,7 +1,7 @@
 import { describe, it } from "vitest";
-import { openPkcs11Root } from "../../../src/roots/pkcs11/index.ts";
-import { type Bench, keepsTheContract } from "../contract.ts";
-import { pin, softHsmModule, softHsmTokens } from "./softhsm.ts";
+import { keepsTheContract } from "../contract.ts";
+import { softHsmBench } from "./bench.ts";
+import { softHsmModule } from "./softhsm.ts";
 
 const module = softHsmModule();
 
@@ -17,15 +17,4 @@ else {
     can: ["derive", "certify", "random", "destroys"],
     patience: 120_000,
   });
-}
-
-function softHsmBench(module: string): Bench {
-  const tokens = softHsmTokens(module);
-  const first = tokens.make("first");
-  let others = 0;
-  return {
-    open: () => openPkcs11Root(first, { pin: pin(), mayProvision: true }),
-    openAnother: () => openPkcs11Root(tokens.make(`other-${++others}`), { pin: pin(), mayProvision: true }),
-    close: async () => tokens.close(),
-  };
 }
