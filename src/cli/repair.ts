@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { Command } from "commander";
 import { ERROR_CODES, ThornkeyError } from "../errors.ts";
+import { personMessage } from "../operations/persons.ts";
 import { type KeyOutcome, LOSSES, type RepairReport } from "../operations/repair-report.ts";
 import { collect } from "./ask.ts";
 import { mustSayYes } from "./ask-owner.ts";
@@ -19,6 +20,10 @@ interface RepairOptions {
   readonly acceptRollback?: boolean;
   readonly onlyProved?: boolean;
   readonly keep?: readonly string[];
+  readonly as?: string;
+  readonly token?: string;
+  readonly id: string;
+  readonly pinFile?: string;
 }
 
 /** `thornkey repair`: a damaged state, while no vault runs. */
@@ -35,6 +40,10 @@ export function repairCommand(): Command {
     .option("--only-proved", "bring back nothing of which it cannot be proved that it is the newest")
     .option("--keep <key>", "a key (SCOPE/NAME, an id, all) you vouch for, where nothing proves it", collect)
     .option("--accept-rollback", "there is no newer state than this old one, and you know it")
+    .option("--as <name>", "where the device demands somebody for a repair: who is there")
+    .option("--token <spec>", "with which token: pkcs11:/path/module.so?token=LABEL")
+    .option("--id <hex>", "CKA_ID of the key on it", "01")
+    .option("--pin-file <file>", "its PIN, - for standard input; without it you are asked")
     .addHelpText("after", EXPLANATION)
     .action(repair);
 }
@@ -81,12 +90,25 @@ async function runRepair(options: RepairOptions, dryRun: boolean): Promise<Repai
   if (onlyProved) args.push("--only-proved");
   for (const name of keep) args.push(`--keep=${name}`);
   const child = spawn(process.execPath, halfCommand("vault", args, REPAIR_FLAGS), {
-    stdio: ["ignore", "pipe", "pipe"],
+    stdio: ["pipe", "pipe", "pipe"],
     env: halfEnvironment(),
   });
   let [stdout, stderr] = ["", ""];
+  let failure: unknown;
+  child.stdin.on("error", () => {}); // it ended without having asked
   child.stdout.on("data", (chunk) => {
     stdout += chunk;
+    const end = stdout.indexOf("\n");
+    if (end < 0 || !stdout.startsWith('{"demand"')) return;
+    const demand = stdout.slice(0, end);
+    stdout = stdout.slice(end + 1);
+    void answerDemand(options, demand).then(
+      (answer) => child.stdin.end(answer),
+      (error) => {
+        failure = error;
+        child.stdin.end();
+      },
+    );
   });
   child.stderr.on("data", (chunk) => {
     stderr += chunk;
@@ -97,9 +119,22 @@ async function runRepair(options: RepairOptions, dryRun: boolean): Promise<Repai
   const status = await new Promise<number | null>((resolve) => child.once("close", resolve));
   for (const signal of signals) process.off(signal, hand);
   if (status === 0) return JSON.parse(stdout) as RepairReport;
+  if (failure !== undefined) throw failure;
   throw (
     saidError(stderr) ?? new ThornkeyError("FAILED", `the repair ended early; it may be repeated\n${stderr}`.trim())
   );
+}
+
+/** @returns a line for the repair: what a person signed; nothing when none was named */
+async function answerDemand({ as: name, token, id, pinFile }: RepairOptions, line: string): Promise<string> {
+  if (name === undefined || token === undefined) return "";
+  const { demand } = JSON.parse(line) as { demand: { device: string; uid: number; challenge: string } };
+  const challenge = new Uint8Array(Buffer.from(demand.challenge, "base64"));
+  const { withKey } = await import("./user.ts");
+  const { signature } = await withKey({ token, id, ...(pinFile !== undefined && { pinFile }) }, (sign) =>
+    sign(personMessage(demand.device, demand.uid, name, challenge)),
+  );
+  return `${JSON.stringify({ name, signature: Buffer.from(signature).toString("base64") })}\n`;
 }
 
 /** What a half writes before it ends: `thornkey: CODE: sentence`, and a hint. */

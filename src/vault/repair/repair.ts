@@ -14,15 +14,16 @@ import type { Counter, Root } from "../../roots/root.ts";
 import { decodeHeader, encodeHeader, type Header, mustBeSigned, rootSecret } from "../header.ts";
 import { mustNotBeDestroyed, openMaster, type VaultOptions } from "../open.ts";
 import { BESIDE, FILES } from "../places.ts";
-import type { KeyRecord } from "../records.ts";
 import { type OpenRoot, openRoot } from "../root-spec.ts";
 import type { Head } from "../store/head.ts";
 import { type Sealing, sealingUnder } from "../store/sealing.ts";
 import { openHead } from "../store/state.ts";
 import { copyAside, writeFindings } from "./aside.ts";
+import { type Attend, mustBeAttended } from "./attended.ts";
 import { declareRepaired, finishRepair } from "./finish.ts";
+import { handlesIn, keysIn } from "./in-root.ts";
 import { journalEvidence } from "./journal-evidence.ts";
-import { type Candidate, comesOut, judge, openRecords } from "./judge.ts";
+import { comesOut, judge, openRecords } from "./judge.ts";
 import { openSummaries, planOf } from "./plan.ts";
 import { writeRepaired } from "./rebuild.ts";
 import { type Salvage, salvage } from "./salvage.ts";
@@ -38,6 +39,8 @@ export interface RepairOptions extends Omit<VaultOptions, "recovery"> {
   readonly onlyProved: boolean;
   /** Names with their scope, ids or `all`: keys the owner vouches for. */
   readonly keep: readonly string[];
+  /** Has one of certain people sign; undefined when none of them is there. */
+  readonly attend?: Attend | undefined;
   /** Is called before each step that changes the disk. */
   readonly step?: ((name: string) => void) | undefined;
 }
@@ -129,6 +132,7 @@ async function repairWith(
     repaired: false,
   };
   if (report.problems.length === 0 || options.dryRun) return report;
+  await mustBeAttended(candidates, header.device, options.attend);
 
   step("copy");
   const aside = copyAside(options.state, now());
@@ -296,36 +300,6 @@ async function newestHeads(
 
 const OLD_STATE =
   "put back the newest copy of the state; only if there is none: --accept-rollback, which brings back what the root itself holds and what --keep names";
-
-/** Handles that records and summaries name. */
-function handlesIn(candidates: readonly Candidate[], summaries: ReturnType<typeof openSummaries>): Set<string> {
-  const bodies = [...candidates.map(({ body }) => body), ...[...summaries.values()].map(({ body }) => body)];
-  return new Set(bodies.flatMap((body) => (body as Partial<KeyRecord> | undefined)?.handle ?? []));
-}
-
-/**
- * @param handles of keys that may be there: a root without places knows them only when it is asked
- * @returns public parts of the keys in the root, by their places
- */
-async function keysIn(root: Root, handles: ReadonlySet<string>): Promise<ReadonlyMap<string, Uint8Array>> {
-  const { capabilities } = await root.describe();
-  const keys = new Map<string, Uint8Array>();
-  for (const { handle, replaceable, present, purpose } of capabilities.keys) {
-    if (!replaceable || !present || !purpose.startsWith("user")) continue;
-    keys.set(handle, (await root.publicKey(handle)).spki);
-  }
-  const places = new Set(capabilities.keys.map(({ handle }) => handle));
-  for (const handle of handles) {
-    if (places.has(handle)) continue;
-    const found = await root.publicKey(handle).catch((error) => {
-      if (error instanceof ThornkeyError && (error.code === "KEY_NOT_FOUND" || error.code === "NOT_SUPPORTED"))
-        return undefined;
-      throw error;
-    });
-    if (found !== undefined) keys.set(handle, found.spki);
-  }
-  return keys;
-}
 
 /** What a repair that was interrupted left. */
 function clearRemains(folder: string): void {
