@@ -63,7 +63,7 @@ export async function rowsOfPkcs11Root(): Promise<BenchRow[]> {
           beside: { what: "C in one process, SoftHSM2, unchecked", value: median(peers) },
           ratio,
           within: target === undefined ? undefined : ratio >= target,
-          note: target === undefined ? undefined : `target ${target}×; each is verified here`,
+          note: target === undefined ? undefined : `target ${target}×, on two free cores; each is verified here`,
         };
       });
     } finally {

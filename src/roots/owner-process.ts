@@ -106,7 +106,8 @@ export function processOwner(program: URL, data: () => unknown): StartOwner {
  * The process's own end of it: makes it unreadable for others, and lets it end with the process that started it,
  * whatever it is doing then. Must be the first thing it does.
  *
- * @param start given what the starter said; returns the calls, and what to do when nothing more will be asked
+ * @param start given what the starter said; returns the calls, and what to do when nothing more will be asked. Bytes that
+ *   a call returns, alone or in a list, are zeroed when they are sent
  */
 export function serveProcess(start: (data: unknown) => { readonly calls: Calls; close(): void }): void {
   hardenProcess();
@@ -119,7 +120,11 @@ export function serveProcess(start: (data: unknown) => { readonly calls: Calls; 
     switch (message.kind) {
       case "start": {
         const { calls, close } = start(message.data);
-        serving = { serve: servingCalls(calls, (answer: FromOwner) => void send(answer)), close };
+        const answered = (answer: FromOwner) => {
+          send(answer);
+          if ("result" in answer) forget(answer.result); // it is written, or copied, when send returns
+        };
+        serving = { serve: servingCalls(calls, answered), close };
         send({ kind: "ready" } satisfies FromProcess);
         return;
       }
@@ -131,4 +136,10 @@ export function serveProcess(start: (data: unknown) => { readonly calls: Calls; 
         process.disconnect();
     }
   });
+}
+
+/** Bytes that were answered may be secret, and are nobody's any more. */
+function forget(result: unknown): void {
+  if (result instanceof Uint8Array) result.fill(0);
+  else if (Array.isArray(result)) for (const one of result) forget(one);
 }

@@ -3,6 +3,7 @@ import { concat, toHex } from "../../bytes/bytes.ts";
 import { Secret } from "../../bytes/secret.ts";
 import { Writer } from "../../bytes/writer.ts";
 import { type ErrorCode, ThornkeyError } from "../../errors.ts";
+import { verifiesNatively } from "../../machine/openssl.ts";
 import { curvePoint } from "../curve-point.ts";
 import {
   type Capabilities,
@@ -53,7 +54,8 @@ export async function openPkcs11Root(location: Pkcs11Location, options: Pkcs11Op
   async function open() {
     const looked = await link.ask("look");
     link.settle(looked.facts);
-    const makes = makesOf(looked.mechanisms);
+    // What cannot be checked here is not made.
+    const makes = makesOf(looked.mechanisms).filter(({ algorithm }) => algorithm === "p256" || verifiesNatively());
     for (const [name, making] of [
       ["derive", derivingKind(makes)],
       ["evidence", makes.find(({ algorithm, use }) => algorithm === "p256" && use === "sign")],
