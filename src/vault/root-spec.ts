@@ -90,7 +90,9 @@ export async function openRoot(given: string, options: RootOptions): Promise<Ope
       opened.set(serial, one);
       return one;
     });
-    return compositeOpened(specification, root, [...opened.values()]);
+    // In the order of the composition, whichever was open first.
+    const present = located.flatMap(({ serial }) => opened.get(serial) ?? []);
+    return compositeOpened(specification, root, present);
   }
   const [only] = parts;
   if (parts.length === 1 && only !== undefined) return { ...(await openPart(only, expected?.serial)), specification };

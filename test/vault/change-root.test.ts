@@ -4,6 +4,7 @@ import { checkJournal } from "../../src/operations/journal-check.ts";
 import { formatTpmLocation } from "../../src/roots/tpm/location.ts";
 import { HAS_SWTPM, openTpmLab, type TpmLab } from "../roots/tpm/lab.ts";
 import { type Lab, type LabVault, openLab, type Person } from "./lab.ts";
+import { rootCrashes } from "./root-crash.ts";
 
 describe("another root for a state", { timeout: 180_000 }, () => {
   let lab: Lab;
@@ -149,6 +150,10 @@ describe("another root for a state", { timeout: 180_000 }, () => {
     expect(await signs(vault, "wrapped")).toBe(true);
     // And the recovery key is that of the vault still.
     await vault.root.ask("bind.undo", { recovery: key() });
+  });
+
+  it("killed at any moment leaves the state on one root or the other, whole", async () => {
+    expect(await rootCrashes(5, Date.now() % 1_000_000)).toMatchObject({ kills: 5 });
   });
 
   it("what cannot be is refused, and changes nothing", async () => {
