@@ -114,7 +114,7 @@ export function buildLoop(folder: string): string {
   return loop;
 }
 
-function find(name: string): string | undefined {
+export function find(name: string): string | undefined {
   const folders = [LIBRARIES, ...readdirSync(LIBRARIES).map((entry) => join(LIBRARIES, entry))];
   return folders
     .flatMap((folder) => ["", "pkcs11", "softhsm"].map((inner) => join(folder, inner, name)))

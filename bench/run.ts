@@ -10,6 +10,7 @@ const BENCHES: { readonly [name: string]: (options: BenchOptions) => Promise<rea
   gate: async () => (await import("./gate.ts")).rowsOfGate(),
   neighbours: async () => (await import("./neighbours.ts")).rowsOfNeighbours(),
   pkcs11: async () => (await import("./pkcs11.ts")).rowsOfPkcs11(),
+  tpm: async () => (await import("./tpm.ts")).rowsOfTpm(),
   connections: async () => (await import("./connections.ts")).rowsOfConnections(),
   locking: async () => (await import("./locking.ts")).rowsOfLocking(),
 };
