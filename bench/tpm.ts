@@ -32,6 +32,8 @@ const PERSISTENT = 0x81000100;
 const NOTHING = new Uint8Array(0);
 const IN_FLIGHT = 64;
 const PIN = "1234";
+/** Milliseconds for a program of others. */
+const PATIENCE = 60_000;
 const DIGEST = new Uint8Array(createHash("sha256").update("a message").digest());
 
 /** Signatures a second in one round. */
@@ -200,28 +202,28 @@ const STARTERS: { readonly [path: string]: Starter } = {
     const tpm = await lab.tpm("theirs");
     const store = join(lab.folder, "theirs-store");
     mkdirSync(store);
+    const flush = "sleep 0.1; tpm2_flushcontext -t; sleep 0.1; tpm2_flushcontext -l; sleep 0.1";
     const env = {
-      PATH: process.env.PATH ?? "",
+      PATH: `${flushing(join(lab.folder, "flushing"))}:${process.env.PATH}`,
       TPM2_PKCS11_STORE: store,
       TPM2_PKCS11_TCTI: tpm.tcti,
       TPM2TOOLS_TCTI: tpm.tcti,
       TPM2_PKCS11_LOG_LEVEL: "0",
     };
     const must = (program: string, ...args: string[]) => {
-      const { status, stderr } = spawnSync(program, args, { env, encoding: "utf8" });
+      const { status, stderr } = spawnSync(program, args, { env, encoding: "utf8", timeout: PATIENCE });
       if (status !== 0) throw new Error(`${program} ${args.join(" ")}: ${stderr}`);
-      // Without a resource manager what one program leaves is in the way of the next.
-      if (program === "tpm2_ptool") for (const kind of ["-t", "-l"]) must("tpm2_flushcontext", kind);
     };
     must("tpm2_startup", "-c");
     must("tpm2_ptool", "init");
     must("tpm2_ptool", "addtoken", "--pid=1", "--label=peer", `--sopin=${PIN}`, `--userpin=${PIN}`);
     const key = ["--label=peer", "--algorithm=ecc256", "--key-label=ec", `--userpin=${PIN}`];
     must("tpm2_ptool", "addkey", ...key);
+    must("sh", "-c", flush);
     const loop = loopIn(lab.folder);
     return async (seconds) => {
       const result = await runLoop(loop, [module, "ec", "ec", "1", `${seconds}`], { env, pin: PIN });
-      for (const kind of ["-t", "-l"]) must("tpm2_flushcontext", kind);
+      must("sh", "-c", flush);
       return result.operations / result.seconds;
     };
   },
@@ -240,12 +242,30 @@ const STARTERS: { readonly [path: string]: Starter } = {
         done; echo $n`;
       const began = performance.now();
       const env = { ...process.env, TPM2TOOLS_TCTI: tpm.tcti };
-      const { status, stdout, stderr } = spawnSync("sh", ["-c", script], { env, encoding: "utf8" });
+      const { status, stdout, stderr } = spawnSync("sh", ["-c", script], { env, encoding: "utf8", timeout: PATIENCE });
       if (status !== 0) throw new Error(`tpm2_sign: ${stderr}`);
       return Number(stdout) / ((performance.now() - began) / 1000);
     };
   },
 };
+
+/**
+ * tpm2_ptool runs many programs of tpm2-tools, and without a resource manager what one leaves is in the way of the next.
+ *
+ * @returns a folder with programs of the same names that flush before
+ */
+function flushing(folder: string): string {
+  mkdirSync(folder);
+  const path = (name: string) => spawnSync("which", [name], { encoding: "utf8" }).stdout.trim();
+  const flush = path("tpm2_flushcontext");
+  for (const name of ["sign", "import", "load", "loadexternal", "create", "createprimary", "unseal", "evictcontrol"]) {
+    // swtpm does not hear a program that connects while it lets another one go.
+    const pause = "sleep 0.1";
+    const script = `#!/bin/sh\n${pause}; ${flush} -t; ${pause}; ${flush} -l; ${pause}\nexec ${path(`tpm2_${name}`)} "$@"\n`;
+    writeFileSync(join(folder, `tpm2_${name}`), script, { mode: 0o755 });
+  }
+  return folder;
+}
 
 interface Keyed {
   readonly tpm: SoftwareTpm;
