@@ -233,21 +233,24 @@ const STARTERS: { readonly [path: string]: Starter } = {
     const { tpm } = await keyed(lab);
     const [digest, made] = [join(lab.folder, "digest"), join(lab.folder, "made")];
     writeFileSync(digest, DIGEST);
-    const sign = `tpm2_sign -c 0x${PERSISTENT.toString(16)} -g sha256 -d -o ${made} ${digest}`;
+    const args = ["-c", `0x${PERSISTENT.toString(16)}`, "-g", "sha256", "-d", "-o", made, digest];
+    const env = { ...process.env, TPM2TOOLS_TCTI: tpm.tcti };
     return async (seconds) => {
-      // The shell starts programs faster than we do.
-      const script = `end=$(($(date +%s%N) / 1000000 + ${seconds * 1000})); n=0
-        while [ $n -lt 20 ] || [ $(($(date +%s%N) / 1000000)) -lt $end ]; do
-          for _ in 1 2 3 4 5 6 7 8 9 10; do ${sign} || exit 1; done; n=$((n + 10))
-        done; echo $n`;
-      const began = performance.now();
-      const env = { ...process.env, TPM2TOOLS_TCTI: tpm.tcti };
-      const { status, stdout, stderr } = spawnSync("sh", ["-c", script], { env, encoding: "utf8", timeout: PATIENCE });
-      if (status !== 0) throw new Error(`tpm2_sign: ${stderr}`);
-      return Number(stdout) / ((performance.now() - began) / 1000);
+      const end = performance.now() + seconds * 1000;
+      const times: number[] = [];
+      for (let tries = 0; tries < 20 || performance.now() < end; tries++) {
+        const began = performance.now();
+        const { status } = spawnSync("tpm2_sign", args, { env, timeout: DEAF, stdio: "ignore" });
+        if (status === 0) times.push(performance.now() - began);
+        else if (tries > 200 && times.length === 0) throw new Error("tpm2_sign does not sign");
+      }
+      return 1000 / median(times);
     };
   },
 };
+
+/** Milliseconds after which swtpm has missed that somebody connected; such a signature is not counted against anybody. */
+const DEAF = 1000;
 
 /**
  * tpm2_ptool runs many programs of tpm2-tools, and without a resource manager what one leaves is in the way of the next.
