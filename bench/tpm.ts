@@ -5,8 +5,9 @@
  *
  * `node bench/tpm.ts [--rounds N] [--seconds N] [PATH…]`; a path is a name of {@link PATHS}.
  */
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
+import { once } from "node:events";
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -191,7 +192,7 @@ const STARTERS: { readonly [path: string]: Starter } = {
     };
   },
 
-  async theirs(lab) {
+  async theirs(lab, atEnd) {
     const module = find("libtpm2_pkcs11.so");
     const missing = [
       ...(module === undefined ? ["libtpm2-pkcs11-1"] : []),
@@ -199,15 +200,15 @@ const STARTERS: { readonly [path: string]: Starter } = {
       ...(existsSync("/usr/share/doc/libtss2-tcti-swtpm0") ? [] : ["libtss2-tcti-swtpm0"]),
     ];
     if (module === undefined || missing.length > 0) return missing.join(", ");
-    const tpm = await lab.tpm("theirs");
+    const tcti = await tcpTpm(join(lab.folder, "theirs"), atEnd);
     const store = join(lab.folder, "theirs-store");
     mkdirSync(store);
-    const flush = "sleep 0.1; tpm2_flushcontext -t; sleep 0.1; tpm2_flushcontext -l; sleep 0.1";
+    const flush = "tpm2_flushcontext -t; tpm2_flushcontext -l";
     const env = {
       PATH: `${flushing(join(lab.folder, "flushing"))}:${process.env.PATH}`,
       TPM2_PKCS11_STORE: store,
-      TPM2_PKCS11_TCTI: tpm.tcti,
-      TPM2TOOLS_TCTI: tpm.tcti,
+      TPM2_PKCS11_TCTI: tcti,
+      TPM2TOOLS_TCTI: tcti,
       TPM2_PKCS11_LOG_LEVEL: "0",
     };
     const must = (program: string, ...args: string[]) => {
@@ -228,13 +229,18 @@ const STARTERS: { readonly [path: string]: Starter } = {
     };
   },
 
-  async tool(lab) {
+  async tool(lab, atEnd) {
     if (spawnSync("tpm2_sign", ["--version"]).status !== 0) return "tpm2-tools";
-    const { tpm } = await keyed(lab);
-    const [digest, made] = [join(lab.folder, "digest"), join(lab.folder, "made")];
+    const tcti = await tcpTpm(join(lab.folder, "tool"), atEnd);
+    const [digest, made, key] = [join(lab.folder, "digest"), join(lab.folder, "made"), join(lab.folder, "key")];
     writeFileSync(digest, DIGEST);
     const args = ["-c", `0x${PERSISTENT.toString(16)}`, "-g", "sha256", "-d", "-o", made, digest];
-    const env = { ...process.env, TPM2TOOLS_TCTI: tpm.tcti };
+    const env = { ...process.env, TPM2TOOLS_TCTI: tcti };
+    const attributes = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|sign";
+    const making = `tpm2_startup -c; tpm2_createprimary -Q -C o -G ecc256:ecdsa-sha256 -a "${attributes}" -c ${key} &&
+      tpm2_evictcontrol -Q -C o -c ${key} 0x${PERSISTENT.toString(16)} && tpm2_flushcontext -t`;
+    const { status, stderr } = spawnSync("sh", ["-c", making], { env, timeout: PATIENCE, encoding: "utf8" });
+    if (status !== 0) throw new Error(`tpm2-tools: ${stderr}`);
     return async (seconds) => {
       const end = performance.now() + seconds * 1000;
       const times: number[] = [];
@@ -262,12 +268,38 @@ function flushing(folder: string): string {
   const path = (name: string) => spawnSync("which", [name], { encoding: "utf8" }).stdout.trim();
   const flush = path("tpm2_flushcontext");
   for (const name of ["sign", "import", "load", "loadexternal", "create", "createprimary", "unseal", "evictcontrol"]) {
-    // swtpm does not hear a program that connects while it lets another one go.
-    const pause = "sleep 0.1";
-    const script = `#!/bin/sh\n${pause}; ${flush} -t; ${pause}; ${flush} -l; ${pause}\nexec ${path(`tpm2_${name}`)} "$@"\n`;
+    const script = `#!/bin/sh\n${flush} -t; ${flush} -l\nexec ${path(`tpm2_${name}`)} "$@"\n`;
     writeFileSync(join(folder, `tpm2_${name}`), script, { mode: 0o755 });
   }
   return folder;
+}
+
+/**
+ * swtpm by TCP, for programs on tpm2-tss: by its Unix socket it sometimes never hears one that connects right after
+ * another has gone.
+ *
+ * @returns what tpm2-tss takes
+ */
+async function tcpTpm(folder: string, atEnd: (end: () => Promise<void>) => void): Promise<string> {
+  mkdirSync(folder);
+  const port = 20_000 + 2 * Math.floor(Math.random() * 6000);
+  const listen = (at: number) => `type=tcp,port=${at},bindaddr=127.0.0.1`;
+  const child = spawn(
+    "swtpm",
+    [
+      ...["socket", "--tpm2", "--tpmstate", `dir=${folder}`, "--flags", "not-need-init"],
+      ...["--server", listen(port), "--ctrl", listen(port + 1)],
+    ],
+    { stdio: "ignore" },
+  );
+  const gone = once(child, "exit");
+  atEnd(async () => {
+    child.kill();
+    await gone;
+  });
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  if (child.exitCode !== null) throw new Error("swtpm ended");
+  return `swtpm:host=127.0.0.1,port=${port}`;
 }
 
 interface Keyed {
