@@ -35,8 +35,12 @@ export interface Product {
   close(): Promise<void>;
 }
 
-/** A folder that others may enter, and what runs over it. */
-export async function openProduct(): Promise<Product> {
+/**
+ * A folder that others may enter, and what runs over it.
+ *
+ * @param root as on the command line; default: an emulated secure element
+ */
+export async function openProduct(root?: string): Promise<Product> {
   const folder = await mkdtemp(join(tmpdir(), "thornkey-bench-"));
   await chmod(folder, 0o755);
   const run = join(folder, "run");
@@ -48,7 +52,8 @@ export async function openProduct(): Promise<Product> {
     running.child.once("exit", () => open.delete(running));
     return running;
   };
-  const vaultArgs = ["--state", join(folder, "state"), "--run", run, "--root", `emulated:${join(folder, "chip")}`];
+  const hardware = root ?? `emulated:${join(folder, "chip")}`;
+  const vaultArgs = ["--state", join(folder, "state"), "--run", run, "--root", hardware];
   return {
     folder,
     run,

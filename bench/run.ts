@@ -11,6 +11,7 @@ const BENCHES: { readonly [name: string]: (options: BenchOptions) => Promise<rea
   neighbours: async () => (await import("./neighbours.ts")).rowsOfNeighbours(),
   pkcs11: async () => (await import("./pkcs11.ts")).rowsOfPkcs11(),
   "pkcs11-root": async () => (await import("./pkcs11-root.ts")).rowsOfPkcs11Root(),
+  tpm: async () => (await import("./tpm.ts")).rowsOfTpm(),
   connections: async () => (await import("./connections.ts")).rowsOfConnections(),
   locking: async () => (await import("./locking.ts")).rowsOfLocking(),
 };

@@ -805,7 +805,7 @@ export const OPERATIONS = {
   "user.remove": operation(
     "Enrols somebody no longer.",
     "administrator",
-    "DELETE /v1/users/:name",
+    "DELETE /v1/users/{name}",
     { name: personName },
     {},
     changes,
@@ -813,7 +813,7 @@ export const OPERATIONS = {
   "user.prove": operation(
     "A person is there for the caller, for a while: his signature over a challenge.",
     "anyone",
-    "POST /v1/users/:name/prove",
+    "POST /v1/users/{name}/prove",
     {
       name: personName,
       signature: bytes(1, 1024),

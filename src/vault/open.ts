@@ -188,6 +188,9 @@ async function assemble(
   const state = await openState({ database, sealing: sealingUnder(master), counter, boot, now });
   const namespaces = new Map<string, Namespace>();
   const evidenceKey = await evidenceKeyOf(root, rootDescription.capabilities.certify, state.head.journal.hash);
+  // The root it is on at the time; it is asked at once, before the vault is put together.
+  let current = (): OpenRoot => root;
+  const randomOfRoot = { random: (length: number) => current().root.random(length) };
   const vault: OpenVault = {
     state,
     keyring: undefined as never,
@@ -202,15 +205,12 @@ async function assemble(
     evidenceKey,
     rootQueue: createFairRunner(WAITING_FOR_ROOT),
     background: createFairRunner(WAITING_FOR_THREAD, THREADS),
-    random: createRandom(
-      rootDescription.capabilities.random ? { random: (length) => vault.root.root.random(length) } : undefined,
-      {
-        onFailure(reason, final) {
-          const text = `the root contributes no random bytes${final ? " any more" : ""}: ${reason}`;
-          state.change((change) => change.journal({ kind: "random.failed", text })).catch(() => {});
-        },
+    random: createRandom(rootDescription.capabilities.random ? randomOfRoot : undefined, {
+      onFailure(reason, final) {
+        const text = `the root contributes no random bytes${final ? " any more" : ""}: ${reason}`;
+        state.change((change) => change.journal({ kind: "random.failed", text })).catch(() => {});
       },
-    ),
+    }),
     ledger: createUseLedger(database),
     rates: createRateLimiter(),
     refusals: createRefusals(state),
@@ -295,6 +295,7 @@ async function assemble(
       release();
     },
   };
+  current = () => vault.root;
   (vault as { keyring: OpenVault["keyring"] }).keyring = createKeyring(state, vault.authority);
   loadSettings(vault);
   keepCopyOfHeader(options.state, vault);

@@ -2,7 +2,7 @@
  * How values stand in the bytes of a TPM command or answer: a codec for each kind of field, and codecs made of codecs.
  * All numbers are big endian (TPM 2.0 Part 2).
  */
-import { Reader } from "../../bytes/reader.ts";
+import { OutOfBytes, Reader } from "../../bytes/reader.ts";
 import { Writer } from "../../bytes/writer.ts";
 
 export interface Codec<T> {
@@ -144,12 +144,25 @@ export function tagged<const V extends { readonly [tag: number]: Codec<unknown> 
   };
 }
 
+/** Most values are smaller, and a whole command's space costs more than writing them. */
+const USUAL = 256;
+
 /** @returns the bytes of a value, in an array of their own */
 export function encode<T>(codec: Codec<T>, value: T): Uint8Array {
-  const writer = new Writer(LARGEST);
-  codec.write(writer, value);
-  const written = writer.done();
-  const bytes = written.slice();
-  written.fill(0);
-  return bytes;
+  try {
+    return encodeWithin(USUAL, codec, value);
+  } catch (error) {
+    if (!(error instanceof OutOfBytes)) throw error;
+    return encodeWithin(LARGEST, codec, value);
+  }
+}
+
+function encodeWithin<T>(size: number, codec: Codec<T>, value: T): Uint8Array {
+  const writer = new Writer(size);
+  try {
+    codec.write(writer, value);
+    return writer.done().slice();
+  } finally {
+    writer.done().fill(0); // it may be a secret
+  }
 }

@@ -163,6 +163,20 @@ export function handleFromPem(text: string): KeyHandle {
 
 /** @throws ThornkeyError `KEY_NOT_FOUND` for what is no handle */
 export function keyFileOf(handle: KeyHandle): KeyFile {
+  const known = recent.get(handle);
+  if (known !== undefined) return known;
+  const file = parsed(handle);
+  const [oldest] = recent.keys();
+  if (recent.size >= MOST_RECENT && oldest !== undefined) recent.delete(oldest);
+  recent.set(handle, file);
+  return file;
+}
+
+/** What was decoded before; it is public and never changed. */
+const recent = new Map<KeyHandle, KeyFile>();
+const MOST_RECENT = 64;
+
+function parsed(handle: KeyHandle): KeyFile {
   const prefix = handle.startsWith(PREFIX.open) ? PREFIX.open : PREFIX.ours;
   const text = handle.startsWith(prefix) ? handle.slice(prefix.length) : "";
   try {

@@ -1,6 +1,7 @@
 /**
- * Objects of a vault in a TPM: loaded when they are used, and flushed when nobody asks for more. A TPM has room for three;
- * the last one stays while uses follow each other.
+ * Objects of a vault in a TPM: loaded when they are used, and flushed when nobody asks for more. The last two stay while
+ * uses follow each other. A TPM has room for three, and what loads needs two places: the persistent storage key takes one
+ * as well as long as it works.
  */
 import { equal } from "../../bytes/bytes.ts";
 import { ThornkeyError } from "../../errors.ts";
@@ -23,17 +24,29 @@ export interface Objects {
 }
 
 export function objectsOf(tpm: Tpm, parent: () => Entity): Objects {
-  let loaded: { readonly name: Uint8Array; readonly handle: number; readonly epoch: number } | undefined;
+  /** What was used last is last. */
+  let loaded: Loaded[] = [];
 
   function load(file: KeyFile, auth: Uint8Array): Entity {
-    const name = nameOf(file.area);
-    if (loaded !== undefined && loaded.epoch === tpm.epoch && equal(loaded.name, name)) {
-      return { handle: loaded.handle, name, auth };
+    const name = nameFor(file);
+    if (loaded[0]?.epoch !== tpm.epoch) loaded = [];
+    let there = loaded.find((one) => equal(one.name, name));
+    if (there === undefined) {
+      makeRoom();
+      const handle = loadNow(file, name);
+      if (loaded[0]?.epoch !== tpm.epoch) loaded = [];
+      there = { name, handle, epoch: tpm.epoch };
+      loaded.push(there);
+    } else if (there !== loaded.at(-1)) loaded.reverse();
+    return { handle: there.handle, name, auth };
+  }
+
+  /** Keeps what was used last, and nothing else. */
+  function makeRoom(): void {
+    while (loaded.length > 1) {
+      const [oldest] = loaded.splice(0, 1);
+      if (oldest?.epoch === tpm.epoch) tpm.flush(oldest.handle);
     }
-    rest();
-    const handle = loadNow(file, name);
-    loaded = { name, handle, epoch: tpm.epoch };
-    return { handle, name, auth };
   }
 
   function loadNow(file: KeyFile, name: Uint8Array): number {
@@ -44,7 +57,8 @@ export function objectsOf(tpm: Tpm, parent: () => Entity): Objects {
   }
 
   function beside<T>(file: KeyFile, auth: Uint8Array, body: (object: Entity) => T): T {
-    const name = nameOf(file.area);
+    const name = nameFor(file);
+    makeRoom();
     const handle = loadNow(file, name);
     try {
       return body({ handle, name, auth });
@@ -67,11 +81,28 @@ export function objectsOf(tpm: Tpm, parent: () => Entity): Objects {
   }
 
   function rest(): void {
-    if (loaded !== undefined && loaded.epoch === tpm.epoch) tpm.flush(loaded.handle);
-    loaded = undefined;
+    const all = loaded;
+    loaded = [];
+    for (const { handle, epoch } of all) if (epoch === tpm.epoch) tpm.flush(handle);
   }
 
   return { use: (file, auth, body) => again(tpm, () => body(load(file, auth))), beside, rest };
+}
+
+interface Loaded {
+  readonly name: Uint8Array;
+  readonly handle: number;
+  readonly epoch: number;
+}
+
+const names = new WeakMap<KeyFile, Uint8Array>();
+
+function nameFor(file: KeyFile): Uint8Array {
+  const known = names.get(file);
+  if (known !== undefined) return known;
+  const name = nameOf(file.area);
+  names.set(file, name);
+  return name;
 }
 
 /** Times a thing that may be repeated is done when the TPM was away in the middle. */

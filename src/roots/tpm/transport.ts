@@ -27,6 +27,8 @@ const MSG_NOSIGNAL = 0x4000;
 const MSG_DONTWAIT = 0x40;
 const AF_UNIX = 1;
 const SOCK_STREAM = 1;
+const SOL_SOCKET = 1;
+const SO_RCVTIMEO = 20;
 /** sun_path of Linux. */
 const PATH_SIZE = 108;
 /** Tag, size, code. */
@@ -72,10 +74,20 @@ function openSocket(path: string): TpmTransport {
   }
   const line = lineOver(fd, path);
   const answer = new Uint8Array(LARGEST);
+  let patience = -1;
+  /** The kernel itself ends a wait, which saves asking it before each. @param milliseconds of one recv */
+  const waitAtMost = (milliseconds: number) => {
+    if (milliseconds === patience) return;
+    if (c.setsockopt(line.descriptor(), SOL_SOCKET, SO_RCVTIMEO, timeval(milliseconds), 2 * WORD) < 0) {
+      line.fail(c.errno());
+    }
+    patience = milliseconds;
+  };
   return {
     close: line.close,
     transmit(command, longest) {
       const deadline = performance.now() + longest;
+      waitAtMost(longest);
       for (let sent = 0; sent < command.length; ) {
         const count = c.send(
           line.descriptor(),
@@ -90,12 +102,20 @@ function openSocket(path: string): TpmTransport {
       let received = 0;
       let wanted = HEADER;
       while (received < wanted) {
-        line.wait(POLLIN, deadline);
-        const count = c.recv(line.descriptor(), answer.subarray(received), answer.length - received, MSG_DONTWAIT);
-        if (count < 0 && c.errno() === ERRNO.EAGAIN) continue;
-        if (count < 0) line.fail(c.errno());
+        const count = c.recv(line.descriptor(), answer.subarray(received), answer.length - received, 0);
+        if (count < 0) {
+          const errno = c.errno();
+          if (errno !== ERRNO.EINTR && errno !== ERRNO.EAGAIN) line.fail(errno);
+          line.mustBeBefore(deadline);
+          continue;
+        }
         if (count === 0) line.fail(0);
         received += count;
+        if (received < wanted) {
+          // The rest of a piece has only what is left of the time.
+          line.mustBeBefore(deadline);
+          waitAtMost(Math.max(1, Math.ceil(deadline - performance.now())));
+        }
         if (received >= HEADER) {
           wanted = sizeIn(answer);
           if (wanted < HEADER || wanted > answer.length || received > wanted) line.nonsense();
@@ -104,6 +124,18 @@ function openSocket(path: string): TpmTransport {
       return answer.subarray(0, received);
     },
   };
+}
+
+/** Bytes of a C long here. */
+const WORD = /64|s390x|riscv64/.test(process.arch) ? 8 : 4;
+
+/** struct timeval: seconds and microseconds. */
+function timeval(milliseconds: number): Uint8Array {
+  const bytes = new Uint8Array(2 * WORD);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, Math.floor(milliseconds / 1000), true);
+  view.setUint32(WORD, (milliseconds % 1000) * 1000, true);
+  return bytes;
 }
 
 function sizeIn(answer: Uint8Array): number {
@@ -130,6 +162,10 @@ function lineOver(opened: number, path: string) {
     fail: (errno: number): never =>
       end(errno === 0 ? "closed the connection" : `does not answer (${errnoName(errno)})`),
     nonsense: (): never => end("answers what no TPM answers"),
+    /** @throws ThornkeyError `ROOT_UNAVAILABLE` */
+    mustBeBefore(deadline: number): void {
+      if (performance.now() >= deadline) end("does not answer in time");
+    },
     /** Until something can be read or written. */
     wait(events: number, deadline: number): void {
       for (;;) {
