@@ -17,6 +17,9 @@ import { note, print, printJson } from "./output.ts";
 import { type Board, type Parts, powerOn, powerOnInVain } from "./tour-board.ts";
 
 /** `thornkey tour`: the life of a vault on an emulated secure element, each step proved by a check. */
+/** An emulated chip whose vault has just ended may still be at its file. */
+const GONE = { recursive: true, force: true, maxRetries: 20, retryDelay: 50 } as const;
+
 export function tourCommand(): Command {
   return new Command("tour")
     .description("see it work, on an emulated secure element; changes nothing on this machine")
@@ -46,7 +49,7 @@ async function tour(json: boolean): Promise<void> {
   mustBeNewEnough(process.versions.node);
   const folder = await mkdtemp(join(tmpdir(), "thornkey-tour-"));
   const interrupted = () => {
-    rmSync(folder, { recursive: true, force: true });
+    rmSync(folder, GONE);
     process.exit(INTERRUPTED);
   };
   for (const signal of SIGNALS) process.once(signal, interrupted);
@@ -63,7 +66,7 @@ async function tour(json: boolean): Promise<void> {
     if (json) printJson(steps);
   } finally {
     await stage?.board.off();
-    await rm(folder, { recursive: true, force: true });
+    await rm(folder, GONE);
     for (const signal of SIGNALS) process.off(signal, interrupted);
   }
 }
