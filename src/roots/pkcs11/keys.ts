@@ -2,11 +2,12 @@ import { randomBytes } from "node:crypto";
 import { concat } from "../../bytes/bytes.ts";
 import type { Secret } from "../../bytes/secret.ts";
 import { ThornkeyError } from "../../errors.ts";
+import { DIGEST_INFO } from "../digest-info.ts";
 import type { KeyMaking, SigningWay } from "../root.ts";
 import { questionsAbout } from "./agreement.ts";
 import type { KeyFacts } from "./calls.ts";
 import { CKM } from "./constants.ts";
-import { DIGESTS, KINDS, pssParameter } from "./kinds.ts";
+import { KINDS, pssParameter } from "./kinds.ts";
 import type { TokenLink } from "./link.ts";
 import type { MechanismUse } from "./objects.ts";
 import { type CheckedKey, checkedKey } from "./public-key.ts";
@@ -73,7 +74,7 @@ export function keysOf(link: TokenLink): TokenKeys {
     const kind = KINDS[key.publicKey.algorithm];
     if (key.signs) {
       const way: SigningWay = kind.family === "ec" ? { scheme: "ecdsa" } : { scheme: "rsa-pkcs1", digest: "sha256" };
-      const digest = new Uint8Array(randomBytes(kind.family === "ec" ? kind.size : DIGESTS.sha256.size));
+      const digest = new Uint8Array(randomBytes(kind.family === "ec" ? kind.size : DIGEST_INFO.sha256.size));
       const signature = await link.ask("sign", id, ...signing(way, digest));
       if (!key.verifies(digest, way, signature)) throw notBelonging();
     } else if (key.agrees && kind.family === "ec" && key.point !== undefined) {
@@ -134,7 +135,7 @@ export function keysOf(link: TokenLink): TokenKeys {
 /** A mechanism, and what it is given. */
 function signing(way: SigningWay, digest: Uint8Array): [mechanism: MechanismUse, data: Uint8Array] {
   if (way.scheme === "ecdsa") return [{ type: CKM.ECDSA }, digest];
-  if (way.scheme === "rsa-pkcs1") return [{ type: CKM.RSA_PKCS }, concat(DIGESTS[way.digest].head, digest)];
+  if (way.scheme === "rsa-pkcs1") return [{ type: CKM.RSA_PKCS }, concat(DIGEST_INFO[way.digest].head, digest)];
   return [{ type: CKM.RSA_PKCS_PSS, parameter: pssParameter(way) }, digest];
 }
 
@@ -144,7 +145,7 @@ function mustSign({ publicKey, signs, signatureSize }: Key, digest: Uint8Array, 
     throw new ThornkeyError("NOT_SUPPORTED", `a ${publicKey.algorithm} key makes no ${way.scheme} signatures`);
   }
   if (!signs) throw notFor("sign");
-  const size = kind.family === "ec" ? kind.size : way.scheme === "ecdsa" ? 0 : DIGESTS[way.digest].size;
+  const size = kind.family === "ec" ? kind.size : way.scheme === "ecdsa" ? 0 : DIGEST_INFO[way.digest].size;
   if (digest.length !== size) {
     throw new ThornkeyError("MALFORMED", `a digest of ${digest.length} bytes, where ${size} are signed`);
   }

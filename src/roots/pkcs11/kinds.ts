@@ -1,6 +1,7 @@
 /** Kinds of keys, and what a token must have to make and to use them. */
 import { fromHex } from "../../bytes/bytes.ts";
-import type { KeyMaking, RootKeyType, SigningDigest, SigningWay } from "../root.ts";
+import { DIGEST_INFO } from "../digest-info.ts";
+import type { KeyMaking, RootKeyType, SigningWay } from "../root.ts";
 import type { MechanismFacts } from "./calls.ts";
 import { CKF_MECHANISM, CKG_MGF1, CKM } from "./constants.ts";
 
@@ -88,22 +89,10 @@ export function can(mechanisms: readonly MechanismFacts[], type: number, flag: n
   });
 }
 
-interface DigestKind {
-  /** Bytes. */
-  readonly size: number;
-  readonly mechanism: number;
-  /** Before the digest in a DigestInfo (RFC 8017, 9.2, note 1). */
-  readonly head: Uint8Array;
-}
-
-export const DIGESTS: { readonly [Name in SigningDigest]: DigestKind } = {
-  sha256: { size: 32, mechanism: CKM.SHA256, head: fromHex("3031300d060960864801650304020105000420") },
-  sha384: { size: 48, mechanism: CKM.SHA384, head: fromHex("3041300d060960864801650304020205000430") },
-  sha512: { size: 64, mechanism: CKM.SHA512, head: fromHex("3051300d060960864801650304020305000440") },
-};
+/** What PKCS#11 calls the digests. */
+const MECHANISMS = { sha256: CKM.SHA256, sha384: CKM.SHA384, sha512: CKM.SHA512 } as const;
 
 /** CK_RSA_PKCS_PSS_PARAMS: hashAlg, mgf, sLen. */
 export function pssParameter({ digest, saltLength }: SigningWay & { scheme: "rsa-pss" }): readonly number[] {
-  const { mechanism, size } = DIGESTS[digest];
-  return [mechanism, CKG_MGF1[digest], saltLength ?? size];
+  return [MECHANISMS[digest], CKG_MGF1[digest], saltLength ?? DIGEST_INFO[digest].size];
 }

@@ -5,8 +5,9 @@ import { ecdsaSignatureToDer } from "../../bytes/ecdsa-signature.ts";
 import { ThornkeyError } from "../../errors.ts";
 import { openPublicKey, type Setting } from "../../machine/openssl/native-key.ts";
 import { verifyP256Digest } from "../../machine/openssl.ts";
+import { DIGEST_INFO } from "../digest-info.ts";
 import type { PublicKey, RootKeyType, SigningWay } from "../root.ts";
-import { type Curve, DIGESTS, KINDS } from "./kinds.ts";
+import { type Curve, KINDS } from "./kinds.ts";
 import type { PublicPart } from "./objects.ts";
 
 export interface CheckedKey {
@@ -48,7 +49,7 @@ export function checkedKey(part: PublicPart): CheckedKey {
       }
       if (way.scheme === "ecdsa") return native.verifyDigest(ECDSA, digest, ecdsaSignatureToDer(signature));
       if (way.scheme === "rsa-pkcs1") {
-        return native.verifyDigest(PKCS1, concat(DIGESTS[way.digest].head, digest), signature);
+        return native.verifyDigest(PKCS1, concat(DIGEST_INFO[way.digest].head, digest), signature);
       }
       return native.verifyDigest(pssSetting(way), digest, signature);
     },
@@ -58,7 +59,7 @@ export function checkedKey(part: PublicPart): CheckedKey {
 const ECDSA: Setting = { id: "ecdsa", parameters: [] };
 const PKCS1: Setting = { id: "pkcs1", parameters: [["rsa_padding_mode", "pkcs1"]] };
 
-function pssSetting({ digest, saltLength = DIGESTS[digest].size }: SigningWay & { scheme: "rsa-pss" }): Setting {
+function pssSetting({ digest, saltLength = DIGEST_INFO[digest].size }: SigningWay & { scheme: "rsa-pss" }): Setting {
   return {
     id: `pss ${digest} ${saltLength}`,
     parameters: [

@@ -5,76 +5,8 @@
 import { createHash, randomFillSync } from "node:crypto";
 import { concat, xor } from "../../bytes/bytes.ts";
 import { ThornkeyError } from "../../errors.ts";
+import { DIGEST_INFO } from "../digest-info.ts";
 import type { SigningDigest } from "../root.ts";
-
-const LENGTHS = { sha256: 32, sha384: 48, sha512: 64 } as const satisfies Record<SigningDigest, number>;
-
-/** DigestInfo up to the digest (RFC 8017, 9.2, note 1). */
-const DIGEST_INFO = {
-  sha256: Uint8Array.of(
-    0x30,
-    0x31,
-    0x30,
-    0x0d,
-    0x06,
-    0x09,
-    0x60,
-    0x86,
-    0x48,
-    0x01,
-    0x65,
-    0x03,
-    0x04,
-    0x02,
-    0x01,
-    0x05,
-    0x00,
-    0x04,
-    0x20,
-  ),
-  sha384: Uint8Array.of(
-    0x30,
-    0x41,
-    0x30,
-    0x0d,
-    0x06,
-    0x09,
-    0x60,
-    0x86,
-    0x48,
-    0x01,
-    0x65,
-    0x03,
-    0x04,
-    0x02,
-    0x02,
-    0x05,
-    0x00,
-    0x04,
-    0x30,
-  ),
-  sha512: Uint8Array.of(
-    0x30,
-    0x51,
-    0x30,
-    0x0d,
-    0x06,
-    0x09,
-    0x60,
-    0x86,
-    0x48,
-    0x01,
-    0x65,
-    0x03,
-    0x04,
-    0x02,
-    0x03,
-    0x05,
-    0x00,
-    0x04,
-    0x40,
-  ),
-} as const satisfies Record<SigningDigest, Uint8Array>;
 
 /**
  * EMSA-PKCS1-v1_5.
@@ -84,7 +16,7 @@ const DIGEST_INFO = {
  */
 export function pkcs1Block(digest: Uint8Array, name: SigningDigest, size: number): Uint8Array {
   mustFit(digest, name);
-  const info = concat(DIGEST_INFO[name], digest);
+  const info = concat(DIGEST_INFO[name].head, digest);
   const padding = new Uint8Array(size - 3 - info.length).fill(0xff);
   return concat(Uint8Array.of(0, 1), padding, Uint8Array.of(0), info);
 }
@@ -100,11 +32,11 @@ export function pssBlock(
   digest: Uint8Array,
   name: SigningDigest,
   size: number,
-  saltLength: number = LENGTHS[name],
+  saltLength: number = DIGEST_INFO[name].size,
   salt: Uint8Array = randomFillSync(new Uint8Array(Math.max(0, saltLength))),
 ): Uint8Array {
   mustFit(digest, name);
-  const length = LENGTHS[name];
+  const length = DIGEST_INFO[name].size;
   if (!(saltLength >= 0 && saltLength <= size - length - 2)) {
     throw new ThornkeyError("NOT_SUPPORTED", `a salt of ${saltLength} bytes does not fit into this key's signatures`);
   }
@@ -117,7 +49,7 @@ export function pssBlock(
 
 function mgf1(seed: Uint8Array, name: SigningDigest, length: number): Uint8Array {
   const blocks: Uint8Array[] = [];
-  for (let counter = 0; counter * LENGTHS[name] < length; counter++) {
+  for (let counter = 0; counter * DIGEST_INFO[name].size < length; counter++) {
     const number = Uint8Array.of(0, 0, counter >> 8, counter);
     blocks.push(new Uint8Array(createHash(name).update(seed).update(number).digest()));
   }
@@ -125,7 +57,7 @@ function mgf1(seed: Uint8Array, name: SigningDigest, length: number): Uint8Array
 }
 
 function mustFit(digest: Uint8Array, name: SigningDigest): void {
-  if (digest.length !== LENGTHS[name]) {
-    throw new ThornkeyError("MALFORMED", `a ${name} digest has ${LENGTHS[name]} bytes, not ${digest.length}`);
+  if (digest.length !== DIGEST_INFO[name].size) {
+    throw new ThornkeyError("MALFORMED", `a ${name} digest has ${DIGEST_INFO[name].size} bytes, not ${digest.length}`);
   }
 }
