@@ -1,7 +1,6 @@
-import { existsSync, realpathSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { ERROR_CODES, ThornkeyError } from "../../errors.ts";
+import { ThornkeyError } from "../../errors.ts";
+import { runIfStarted } from "../program.ts";
 import { createChip, type Model, type Timing } from "./chip.ts";
 import { openMemoryFile } from "./memory-file.ts";
 import { createBusClock, serve } from "./server.ts";
@@ -111,31 +110,4 @@ function parsed(args: readonly string[]): RunOptions {
 const USAGE =
   "usage: --socket PATH --memory FILE [--model 508a|608a] [--timing none|typical|maximum] [--until-stdin-closes]\n";
 
-async function main(): Promise<void> {
-  let options: RunOptions;
-  try {
-    options = parsed(process.argv.slice(2));
-  } catch {
-    process.stderr.write(USAGE);
-    process.exitCode = ERROR_CODES.USAGE.exit;
-    return;
-  }
-  try {
-    await run(options);
-    // Standard input may still be open.
-    process.exit(0);
-  } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
-    const hint = error instanceof ThornkeyError && error.hint ? ` ${error.hint}` : "";
-    process.stderr.write(`${message}${hint}\n`);
-    process.exit(ERROR_CODES[error instanceof ThornkeyError ? error.code : "FAILED"].exit);
-  }
-}
-
-/** Whether this file is what was started, and not imported. */
-function isEntry(): boolean {
-  const script = process.argv[1];
-  return script !== undefined && existsSync(script) && realpathSync(script) === fileURLToPath(import.meta.url);
-}
-
-if (isEntry()) await main();
+await runIfStarted(import.meta.url, USAGE, parsed, run);

@@ -1,6 +1,6 @@
-import { existsSync, readFileSync, realpathSync } from "node:fs";
-import { fileURLToPath } from "node:url";
-import { ERROR_CODES, ThornkeyError } from "../../errors.ts";
+import { readFileSync } from "node:fs";
+import { ThornkeyError } from "../../errors.ts";
+import { runIfStarted } from "../program.ts";
 import { createCard } from "./card.ts";
 import { fingerAt } from "./finger.ts";
 import type { NewCard } from "./memory.ts";
@@ -88,31 +88,4 @@ function ended(untilStdinCloses: boolean): Promise<void> {
   });
 }
 
-async function main(): Promise<void> {
-  let options: RunOptions;
-  try {
-    options = optionsFrom(process.argv.slice(2));
-  } catch {
-    process.stderr.write(USAGE);
-    process.exitCode = ERROR_CODES.USAGE.exit;
-    return;
-  }
-  try {
-    await run(options);
-    // Standard input may still be open.
-    process.exit(0);
-  } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
-    const hint = error instanceof ThornkeyError && error.hint ? ` ${error.hint}` : "";
-    process.stderr.write(`${message}${hint}\n`);
-    process.exit(ERROR_CODES[error instanceof ThornkeyError ? error.code : "FAILED"].exit);
-  }
-}
-
-/** Whether this file is what was started, and not imported. */
-function isEntry(): boolean {
-  const script = process.argv[1];
-  return script !== undefined && existsSync(script) && realpathSync(script) === fileURLToPath(import.meta.url);
-}
-
-if (isEntry()) await main();
+await runIfStarted(import.meta.url, USAGE, optionsFrom, run);
