@@ -1,5 +1,6 @@
 /** An owner that is a thread of this process. */
-import { parentPort, Worker } from "node:worker_threads";
+import { parentPort, receiveMessageOnPort, Worker } from "node:worker_threads";
+import type { Unfinished } from "./later.ts";
 import { type Calls, type FromOwner, type StartOwner, servingCalls, type ToOwner } from "./owner.ts";
 
 /**
@@ -28,14 +29,29 @@ export function threadOwner(program: URL, data: unknown): StartOwner {
 
 const END = "end";
 
-/** The thread's own end of it. @param close called when nothing more will be asked */
-export function serveThread(calls: Calls, close: () => void): void {
+/**
+ * The thread's own end of it.
+ *
+ * @param close called when nothing more will be asked
+ * @param left what calls leave to be finished; here it is when nothing else waits
+ */
+export function serveThread(calls: Calls, close: () => void, left?: Unfinished): void {
   const port = parentPort;
   if (port === null) throw new Error("not in a thread");
-  const serve = servingCalls(calls, (answer) => port.postMessage(answer));
-  port.on("message", (message: ToOwner | typeof END) => {
-    if (message !== END) return serve(message);
-    close();
-    port.close();
+  const serve = servingCalls(calls, (answer) => port.postMessage(answer), left);
+  port.on("message", (first: ToOwner | typeof END) => {
+    for (let message = first; ; ) {
+      if (message === END) {
+        left?.finish();
+        close();
+        port.close();
+        return;
+      }
+      serve(message);
+      const next = receiveMessageOnPort(port) as { message: ToOwner | typeof END } | undefined;
+      if (next === undefined) break;
+      message = next.message;
+    }
+    left?.finish();
   });
 }

@@ -4,6 +4,7 @@
  * not return is replaced; what had not begun goes to the next one.
  */
 import { ThornkeyError } from "../errors.ts";
+import { type Finished, Later, type Unfinished, unfinished } from "./later.ts";
 
 /** What can be asked of an owner, by name; what goes in and comes out can be cloned (structured clone). */
 export type Calls = { readonly [name: string]: (...args: never[]) => unknown };
@@ -25,7 +26,7 @@ export interface Owner<C extends Calls> {
     name: Name,
     args: Parameters<C[Name]>,
     options: CallOptions,
-  ): Promise<Awaited<ReturnType<C[Name]>>>;
+  ): Promise<Finished<ReturnType<C[Name]>>>;
   /** Ends the owner after what was asked, or when that takes too long. */
   close(): Promise<void>;
 }
@@ -225,14 +226,40 @@ function errorOf({ code, message, hint }: Failure): Error {
   return new ThornkeyError(code, message, hint === undefined ? {} : { hint });
 }
 
-/** The owner's end: does what it is asked, in order, and answers. @param answer sends an answer back */
-export function servingCalls(calls: Calls, answer: (answer: FromOwner) => void): (message: ToOwner) => void {
+/**
+ * The owner's end: does what it is asked, in order, and answers.
+ *
+ * @param send sends an answer back
+ * @param left gets the rest of calls that return {@link Later}; whoever gives one sees that it is finished soon
+ */
+export function servingCalls(
+  calls: Calls,
+  send: (answer: FromOwner) => void,
+  left?: Unfinished,
+): (message: ToOwner) => void {
+  const rest = left ?? unfinished();
   let last: Promise<void> = Promise.resolve();
   let waiting = 0;
+  const answer = (message: FromOwner) => {
+    rest.finish(); // answers keep the order of their calls
+    send(message);
+  };
   /** What was sent is a copy; what is here may be secret. */
   const give = (id: number, result: unknown) => {
+    if (result instanceof Later) {
+      rest.add(() => finish(id, result));
+      if (left === undefined) rest.finish();
+      return;
+    }
     answer({ id, result });
     if (result instanceof Uint8Array) result.fill(0);
+  };
+  const finish = (id: number, later: Later<unknown>) => {
+    try {
+      give(id, later.finish());
+    } catch (error) {
+      answer({ id, failure: failureOf(error) });
+    }
   };
   const serve = ({ id, name, args }: ToOwner): void | Promise<void> => {
     try {

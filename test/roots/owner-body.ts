@@ -2,9 +2,11 @@
 import { threadId, workerData } from "node:worker_threads";
 import { ThornkeyError } from "../../src/errors.ts";
 import { libc } from "../../src/machine/libc.ts";
+import { Later, unfinished } from "../../src/roots/later.ts";
 import { serveThread } from "../../src/roots/owner-thread.ts";
 
 const seen: number[] = [];
+const left = unfinished();
 
 export const calls = {
   /** @returns what it was given when it started, and which thread it is */
@@ -18,6 +20,21 @@ export const calls = {
   later: async (value: number) => {
     await new Promise((resolve) => setImmediate(resolve));
     return value;
+  },
+  /** Something is left to do for it. @returns what was added here until it was done */
+  half: (value: number) => {
+    seen.push(value);
+    return new Later(() => [...seen]);
+  },
+  halfBroken: () =>
+    new Later((): never => {
+      throw new ThornkeyError("ROOT_UNAVAILABLE", "the rest went wrong");
+    }),
+  /** As hardware that works for a while. */
+  busy(value: number) {
+    seen.push(value);
+    left.finish();
+    seen.push(value + 1);
   },
   refuse(): never {
     throw new ThornkeyError("ROOT_REFUSED", "no", { hint: "ask another" });
@@ -37,4 +54,4 @@ export const calls = {
 };
 export type BodyCalls = typeof calls;
 
-serveThread(calls, () => {});
+serveThread(calls, () => {}, left);

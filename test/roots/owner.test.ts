@@ -36,6 +36,31 @@ describe("an owner", () => {
     expect((await mine.call("who", [], SOON)).data).toEqual({ bus: 7 });
   });
 
+  it("finishes an answer while the hardware has the next command", async () => {
+    const mine = owner();
+    await mine.call("add", [0, 0], SOON);
+    const [half, , last] = [mine.call("half", [1], SOON), mine.call("busy", [2], SOON), mine.call("seen", [], SOON)];
+    expect(await half).toEqual([0, 1, 2]);
+    expect(await last).toEqual([0, 1, 2, 3]);
+  });
+
+  it("finishes an answer at once when nothing else waits, or when something else answers", async () => {
+    const mine = owner();
+    expect(await mine.call("half", [1], SOON)).toEqual([1]);
+    const [half, sum, broken, late] = [
+      mine.call("half", [2], SOON),
+      mine.call("add", [3, 4], SOON),
+      mine.call("halfBroken", [], SOON),
+      mine.call("later", [5], SOON),
+    ];
+    expect(await half).toEqual([1, 2, 3]); // finished before the sum was sent
+    expect(await sum).toBe(7);
+    await expect(broken).rejects.toMatchObject({ code: "ROOT_UNAVAILABLE", message: "the rest went wrong" });
+    expect(await late).toBe(5);
+    await mine.call("half", [6], SOON);
+    await mine.close();
+  });
+
   it("gives its errors back as they are", async () => {
     const mine = owner();
     await expect(mine.call("refuse", [], SOON)).rejects.toMatchObject({

@@ -1,5 +1,5 @@
 /** The arithmetic of authenticated sessions and credentials (TPM 2.0 Part 1, 11.4.10 and annexes B and C), SHA-256. */
-import { createCipheriv, createDecipheriv, hash } from "node:crypto";
+import { createCipheriv, createDecipheriv, createSecretKey, hash } from "node:crypto";
 import { concat } from "../../bytes/bytes.ts";
 import { Writer } from "../../bytes/writer.ts";
 
@@ -65,13 +65,16 @@ export function kdfe(z: Uint8Array, label: string, u: Uint8Array, v: Uint8Array)
   return sha256(u32(1), z, ascii(label), u, v);
 }
 
-/** AES-128 in CFB mode. @param key 16 bytes. @param iv 16 bytes */
+/**
+ * AES-128 in CFB mode. The key goes in as a key object: from bytes Node makes one, too, and takes three times as long.
+ *
+ * @param key 16 bytes
+ * @param iv 16 bytes
+ */
 export function encryptCfb(key: Uint8Array, iv: Uint8Array, plaintext: Uint8Array): Uint8Array {
-  const cipher = createCipheriv("aes-128-cfb", key, iv);
-  return concat(cipher.update(plaintext), cipher.final());
+  return createCipheriv("aes-128-cfb", createSecretKey(key), iv).update(plaintext); // a stream: nothing is left to finish
 }
 
 export function decryptCfb(key: Uint8Array, iv: Uint8Array, ciphertext: Uint8Array): Uint8Array {
-  const cipher = createDecipheriv("aes-128-cfb", key, iv);
-  return concat(cipher.update(ciphertext), cipher.final());
+  return createDecipheriv("aes-128-cfb", createSecretKey(key), iv).update(ciphertext);
 }

@@ -4,6 +4,7 @@ import { concat, equal } from "../../bytes/bytes.ts";
 import type { Secret } from "../../bytes/secret.ts";
 import { ThornkeyError } from "../../errors.ts";
 import { verifyEcdsaDigest } from "../../machine/openssl.ts";
+import { Later } from "../later.ts";
 import type { KeyHandle, KeySpecification, PublicKey, ResidentKey, SigningDigest, SigningWay } from "../root.ts";
 import { authFrom } from "./auth.ts";
 import { Create, ECDH_ZGen, RSA_Decrypt, Sign } from "./commands.ts";
@@ -20,7 +21,8 @@ import { decodeKeyFile, encodeKeyFile, type KeyFile, keyFileFromPem, keyFileToPe
 export interface TpmKeys {
   generate(specification: Pick<KeySpecification, "algorithm" | "use">): ResidentKey;
   publicKey(handle: KeyHandle): PublicKey;
-  sign(handle: KeyHandle, digest: Uint8Array, way: SigningWay): Uint8Array;
+  /** @returns the signature, which its own public key is still to confirm */
+  sign(handle: KeyHandle, digest: Uint8Array, way: SigningWay): Later<Uint8Array>;
   /** @returns the X coordinate */
   agree(handle: KeyHandle, peer: Uint8Array): Uint8Array;
   /** Has something done with a loaded key. */
@@ -187,7 +189,7 @@ function parsed(handle: KeyHandle): KeyFile {
   }
 }
 
-function signEcdsa(tpm: Tpm, key: Entity, area: EccPublic, digest: Uint8Array): Uint8Array {
+function signEcdsa(tpm: Tpm, key: Entity, area: EccPublic, digest: Uint8Array): Later<Uint8Array> {
   const size = CURVES.get(area.curve)?.size ?? 0;
   if (digest.length !== size) throw new ThornkeyError("MALFORMED", `a digest of ${size} bytes belongs here`);
   const scheme =
@@ -196,8 +198,10 @@ function signEcdsa(tpm: Tpm, key: Entity, area: EccPublic, digest: Uint8Array): 
       : (area.scheme as { type: typeof ALG.ecdsa; hash: number });
   const { signature } = tpm.run(Sign, [key], { digest, scheme, validation: NO_TICKET });
   const raw = rawSignature(signature, size);
-  if (!verifyEcdsaDigest(publicKeyOf(area).spki, digest, raw)) throw wrongSignature();
-  return raw;
+  return new Later(() => {
+    if (!verifyEcdsaDigest(publicKeyOf(area).spki, digest, raw)) throw wrongSignature();
+    return raw;
+  });
 }
 
 /** @returns R and S */
@@ -212,7 +216,7 @@ function signRsa(
   area: RsaPublic,
   digest: Uint8Array,
   way: Exclude<SigningWay, { scheme: "ecdsa" }>,
-): Uint8Array {
+): Later<Uint8Array> {
   const size = area.keyBits / 8;
   let block: Uint8Array;
   let signature: Uint8Array;
@@ -228,10 +232,12 @@ function signRsa(
     const scheme = { type: ALG.null } as const;
     signature = leftPadded(tpm.run(RSA_Decrypt, [key], { cipherText: block, scheme, label: NOTHING }).message, size);
   }
-  const spki = createPublicKey({ key: Buffer.from(publicKeyOf(area).spki), format: "der", type: "spki" });
-  const opened = publicDecrypt({ key: spki, padding: constants.RSA_NO_PADDING }, signature);
-  if (!equal(opened, block)) throw wrongSignature();
-  return signature;
+  return new Later(() => {
+    const spki = createPublicKey({ key: Buffer.from(publicKeyOf(area).spki), format: "der", type: "spki" });
+    const opened = publicDecrypt({ key: spki, padding: constants.RSA_NO_PADDING }, signature);
+    if (!equal(opened, block)) throw wrongSignature();
+    return signature;
+  });
 }
 
 function wrongSignature(): ThornkeyError {

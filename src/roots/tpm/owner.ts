@@ -1,6 +1,7 @@
 /** The thread that owns one TPM. */
 import { workerData } from "node:worker_threads";
 import { systemClock } from "../../machine/clock.ts";
+import { unfinished } from "../later.ts";
 import { serveThread } from "../owner-thread.ts";
 import type { TpmLocation } from "./location.ts";
 import { type OpenOptions, type Silicon, siliconOn } from "./silicon.ts";
@@ -16,8 +17,9 @@ export interface TpmOwnerData {
 const LINGER = 20;
 
 const { location, options } = workerData as TpmOwnerData;
+const left = unfinished();
 const silicon = siliconOn(
-  tpmOver(() => openTransport(location), systemClock({ spinMilliseconds: 0 })),
+  tpmOver(() => openTransport(location), systemClock({ spinMilliseconds: 0 }), left.finish),
   options,
 );
 let bedtime: NodeJS.Timeout | undefined;
@@ -45,7 +47,11 @@ const calls = Object.fromEntries(
   ]),
 ) as unknown as Silicon;
 
-serveThread(calls, () => {
-  clearTimeout(bedtime);
-  silicon.close();
-});
+serveThread(
+  calls,
+  () => {
+    clearTimeout(bedtime);
+    silicon.close();
+  },
+  left,
+);

@@ -94,8 +94,12 @@ const FIRST_WAIT = 10;
 const LONGEST_WAIT = 400;
 const HEADER = 10;
 
-/** @param open connects to the TPM. @throws nothing: the first command connects */
-export function tpmOver(open: () => TpmTransport, clock: Pick<Clock, "sleep">): Tpm {
+/**
+ * @param open connects to the TPM
+ * @param meanwhile called while the TPM works on a command; must not throw, nor use the TPM
+ * @throws nothing: the first command connects
+ */
+export function tpmOver(open: () => TpmTransport, clock: Pick<Clock, "sleep">, meanwhile?: () => void): Tpm {
   let transport: TpmTransport | undefined;
   let salted: { readonly key: Entity; readonly area: PublicArea } | undefined;
   let main: Session | undefined;
@@ -256,7 +260,7 @@ export function tpmOver(open: () => TpmTransport, clock: Pick<Clock, "sleep">): 
     let answer: Uint8Array;
     let responseCode: number;
     try {
-      answer = line.transmit(command, spec.longest);
+      answer = line.transmit(command, spec.longest, meanwhile);
       responseCode = header(answer, plan.length > 0);
     } catch (error) {
       drop();

@@ -13,10 +13,11 @@ export interface TpmTransport {
   /**
    * @param command as the specification lays it out
    * @param longest milliseconds until the answer must be there
+   * @param meanwhile called once the command is on its way
    * @returns the answer, in an array that the next call uses again
    * @throws ThornkeyError `ROOT_UNAVAILABLE`: what the TPM did with the command is not known; the transport is closed
    */
-  transmit(command: Uint8Array, longest: number): Uint8Array;
+  transmit(command: Uint8Array, longest: number, meanwhile?: () => void): Uint8Array;
   close(): void;
 }
 
@@ -47,9 +48,10 @@ function openDevice(path: string): TpmTransport {
   const answer = new Uint8Array(LARGEST);
   return {
     close: line.close,
-    transmit(command, longest) {
+    transmit(command, longest, meanwhile) {
       const deadline = performance.now() + longest;
       if (c.write(line.descriptor(), command, command.length) !== command.length) line.fail(c.errno());
+      meanwhile?.();
       line.wait(POLLIN, deadline);
       const length = c.read(line.descriptor(), answer, answer.length);
       if (length < 0) line.fail(c.errno());
@@ -85,7 +87,7 @@ function openSocket(path: string): TpmTransport {
   };
   return {
     close: line.close,
-    transmit(command, longest) {
+    transmit(command, longest, meanwhile) {
       const deadline = performance.now() + longest;
       waitAtMost(longest);
       for (let sent = 0; sent < command.length; ) {
@@ -99,6 +101,7 @@ function openSocket(path: string): TpmTransport {
         else if (c.errno() === ERRNO.EAGAIN) line.wait(POLLOUT, deadline);
         else line.fail(c.errno());
       }
+      meanwhile?.();
       let received = 0;
       let wanted = HEADER;
       while (received < wanted) {
