@@ -5,10 +5,9 @@
  *
  * `node bench/tpm.ts [--rounds N] [--seconds N] [PATH…]`; a path is a name of {@link PATHS}.
  */
-import { spawn, spawnSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { once } from "node:events";
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -23,22 +22,16 @@ import { KEYS } from "../src/roots/tpm/templates.ts";
 import { type Authorisation, type Entity, plainEntity, type Tpm, tpmOver } from "../src/roots/tpm/tpm.ts";
 import { openTransport, type TpmTransport } from "../src/roots/tpm/transport.ts";
 import { HAS_SWTPM, openTpmLab, type SoftwareTpm, type TpmLab } from "../test/roots/tpm/lab.ts";
-import { buildLoop, clientModule, findModule, runLoop } from "./pkcs11.ts";
+import { clientModule, runLoop } from "./pkcs11.ts";
 import { median, openProduct } from "./product.ts";
 import { type BenchRow, shown } from "./rows.ts";
+import { loopIn, PERSISTENT, type Round, type Starter, shared } from "./tpm-paths.ts";
+import { signTool, theirModule } from "./tpm-peers.ts";
 
 const REPLAY = fileURLToPath(new URL("./tpm-replay.c", import.meta.url));
-/** Where the measured key lies in the TPM. */
-const PERSISTENT = 0x81000100;
 const NOTHING = new Uint8Array(0);
 const IN_FLIGHT = 64;
-const PIN = "1234";
-/** Milliseconds for a program of others. */
-const PATIENCE = 60_000;
 const DIGEST = new Uint8Array(createHash("sha256").update("a message").digest());
-
-/** Signatures a second in one round. */
-type Round = (seconds: number) => Promise<number>;
 
 /** What a path is compared with, and how near or far it should be. */
 interface Claim {
@@ -120,9 +113,6 @@ function rowsOfPath(path: string, rates: ReadonlyMap<string, readonly number[]>)
   return beside.length > 0 ? beside : [{ ...row, note }];
 }
 
-/** @returns what measures a round, or the names of what is missing for it */
-type Starter = (lab: TpmLab, atEnd: (end: () => Promise<void>) => void) => Promise<Round | string>;
-
 const STARTERS: { readonly [path: string]: Starter } = {
   async c(lab) {
     const { tpm, command } = await keyed(lab);
@@ -192,115 +182,9 @@ const STARTERS: { readonly [path: string]: Starter } = {
     };
   },
 
-  async theirs(lab, atEnd) {
-    const module = findModule("libtpm2_pkcs11.so");
-    const missing = [
-      ...(module === undefined ? ["libtpm2-pkcs11-1"] : []),
-      ...(spawnSync("which", ["tpm2_ptool"]).status === 0 ? [] : ["libtpm2-pkcs11-tools"]),
-      ...(existsSync("/usr/share/doc/libtss2-tcti-swtpm0") ? [] : ["libtss2-tcti-swtpm0"]),
-    ];
-    if (module === undefined || missing.length > 0) return missing.join(", ");
-    const tcti = await tcpTpm(join(lab.folder, "theirs"), atEnd);
-    const store = join(lab.folder, "theirs-store");
-    mkdirSync(store);
-    const flush = "tpm2_flushcontext -t; tpm2_flushcontext -l";
-    const env = {
-      PATH: `${flushing(join(lab.folder, "flushing"))}:${process.env.PATH}`,
-      TPM2_PKCS11_STORE: store,
-      TPM2_PKCS11_TCTI: tcti,
-      TPM2TOOLS_TCTI: tcti,
-      TPM2_PKCS11_LOG_LEVEL: "0",
-    };
-    const must = (program: string, ...args: string[]) => {
-      const { status, stderr } = spawnSync(program, args, { env, encoding: "utf8", timeout: PATIENCE });
-      if (status !== 0) throw new Error(`${program} ${args.join(" ")}: ${stderr}`);
-    };
-    must("tpm2_startup", "-c");
-    must("tpm2_ptool", "init");
-    must("tpm2_ptool", "addtoken", "--pid=1", "--label=peer", `--sopin=${PIN}`, `--userpin=${PIN}`);
-    const key = ["--label=peer", "--algorithm=ecc256", "--key-label=ec", `--userpin=${PIN}`];
-    must("tpm2_ptool", "addkey", ...key);
-    must("sh", "-c", flush);
-    const loop = loopIn(lab.folder);
-    return async (seconds) => {
-      const result = await runLoop(loop, [module, "ec", "ec", "1", `${seconds}`], { env, pin: PIN });
-      must("sh", "-c", flush);
-      return result.operations / result.seconds;
-    };
-  },
-
-  async tool(lab, atEnd) {
-    if (spawnSync("tpm2_sign", ["--version"]).status !== 0) return "tpm2-tools";
-    const tcti = await tcpTpm(join(lab.folder, "tool"), atEnd);
-    const [digest, made, key] = [join(lab.folder, "digest"), join(lab.folder, "made"), join(lab.folder, "key")];
-    writeFileSync(digest, DIGEST);
-    const args = ["-c", `0x${PERSISTENT.toString(16)}`, "-g", "sha256", "-d", "-o", made, digest];
-    const env = { ...process.env, TPM2TOOLS_TCTI: tcti };
-    const attributes = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|sign";
-    const making = `tpm2_startup -c; tpm2_createprimary -Q -C o -G ecc256:ecdsa-sha256 -a "${attributes}" -c ${key} &&
-      tpm2_evictcontrol -Q -C o -c ${key} 0x${PERSISTENT.toString(16)} && tpm2_flushcontext -t`;
-    const { status, stderr } = spawnSync("sh", ["-c", making], { env, timeout: PATIENCE, encoding: "utf8" });
-    if (status !== 0) throw new Error(`tpm2-tools: ${stderr}`);
-    return async (seconds) => {
-      const end = performance.now() + seconds * 1000;
-      const times: number[] = [];
-      for (let tries = 0; tries < 20 || performance.now() < end; tries++) {
-        const began = performance.now();
-        const { status } = spawnSync("tpm2_sign", args, { env, timeout: DEAF, stdio: "ignore" });
-        if (status === 0) times.push(performance.now() - began);
-        else if (tries > 200 && times.length === 0) throw new Error("tpm2_sign does not sign");
-      }
-      return 1000 / median(times);
-    };
-  },
+  theirs: theirModule,
+  tool: signTool,
 };
-
-/** Milliseconds after which swtpm has missed that somebody connected; such a signature is not counted against anybody. */
-const DEAF = 1000;
-
-/**
- * tpm2_ptool runs many programs of tpm2-tools, and without a resource manager what one leaves is in the way of the next.
- *
- * @returns a folder with programs of the same names that flush before
- */
-function flushing(folder: string): string {
-  mkdirSync(folder);
-  const path = (name: string) => spawnSync("which", [name], { encoding: "utf8" }).stdout.trim();
-  const flush = path("tpm2_flushcontext");
-  for (const name of ["sign", "import", "load", "loadexternal", "create", "createprimary", "unseal", "evictcontrol"]) {
-    const script = `#!/bin/sh\n${flush} -t; ${flush} -l\nexec ${path(`tpm2_${name}`)} "$@"\n`;
-    writeFileSync(join(folder, `tpm2_${name}`), script, { mode: 0o755 });
-  }
-  return folder;
-}
-
-/**
- * swtpm by TCP, for programs on tpm2-tss: by its Unix socket it sometimes never hears one that connects right after
- * another has gone.
- *
- * @returns what tpm2-tss takes
- */
-async function tcpTpm(folder: string, atEnd: (end: () => Promise<void>) => void): Promise<string> {
-  mkdirSync(folder);
-  const port = 20_000 + 2 * Math.floor(Math.random() * 6000);
-  const listen = (at: number) => `type=tcp,port=${at},bindaddr=127.0.0.1`;
-  const child = spawn(
-    "swtpm",
-    [
-      ...["socket", "--tpm2", "--tpmstate", `dir=${folder}`, "--flags", "not-need-init"],
-      ...["--server", listen(port), "--ctrl", listen(port + 1)],
-    ],
-    { stdio: "ignore" },
-  );
-  const gone = once(child, "exit");
-  atEnd(async () => {
-    child.kill();
-    await gone;
-  });
-  await new Promise((resolve) => setTimeout(resolve, 300));
-  if (child.exitCode !== null) throw new Error("swtpm ended");
-  return `swtpm:host=127.0.0.1,port=${port}`;
-}
 
 interface Keyed {
   readonly tpm: SoftwareTpm;
@@ -308,16 +192,6 @@ interface Keyed {
   readonly key: Entity;
   /** The bytes of Sign with an empty password. */
   readonly command: Uint8Array;
-}
-
-/** Once for each lab: a thing that several paths use. */
-function shared<T>(make: (lab: TpmLab, atEnd: (end: () => Promise<void>) => void) => Promise<T>) {
-  const made = new WeakMap<TpmLab, Promise<T>>();
-  return (lab: TpmLab, atEnd: (end: () => Promise<void>) => void = () => {}): Promise<T> => {
-    const known = made.get(lab) ?? make(lab, atEnd);
-    made.set(lab, known);
-    return known;
-  };
 }
 
 /** A TPM with a signing key that everybody may use, and how it is asked. */
@@ -445,11 +319,6 @@ const productOn = shared(async (lab, atEnd) => {
     },
   };
 });
-
-function loopIn(folder: string): string {
-  const built = join(folder, "loop");
-  return existsSync(built) ? built : buildLoop(folder);
-}
 
 if (import.meta.main) {
   const { values, positionals } = parseArgs({
