@@ -37,6 +37,8 @@ export interface OpenOptions {
   readonly folder: string;
   /** Serial of the TPM the state belongs to; nothing is done to another. */
   readonly expected?: string | undefined;
+  /** Milliseconds without a call until its session is given back; default one minute. */
+  readonly idle?: number | undefined;
 }
 
 export interface SiliconDescription {
@@ -388,6 +390,8 @@ export function siliconOn(tpm: Tpm, { folder, expected }: OpenOptions) {
     }),
     /** Nothing is asked at the moment. */
     rest: () => objects.rest(),
+    /** Nothing was asked for long. A session that is kept keeps other programs' from being saved (Part 1, 30.5). */
+    sleep: () => tpm.rest(),
     close(): void {
       try {
         objects.rest();
