@@ -17,7 +17,7 @@ export const ERROR_CODES = {
   ROLLED_BACK: { exit: 5 },
   /** Nothing is given out until an owner thaws the vault. */
   FROZEN: { exit: 5 },
-  /** The vault was destroyed, for ever. */
+  /** The vault was destroyed, or its root was cleared, for ever. */
   DESTROYED: { exit: 5 },
   ROOT_UNAVAILABLE: { exit: 6 },
   VAULT_UNAVAILABLE: { exit: 6 },

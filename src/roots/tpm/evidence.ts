@@ -5,8 +5,9 @@ import { ThornkeyError } from "../../errors.ts";
 import { verifyEcdsaDigest } from "../../machine/openssl.ts";
 import type { Certification, KeyHandle } from "../root.ts";
 import { authFrom } from "./auth.ts";
-import { ActivateCredential, Certify, CreatePrimary, PolicySecret, Quote } from "./commands.ts";
+import { ActivateCredential, Certify, PolicySecret, Quote } from "./commands.ts";
 import { ALG, HANDLE } from "./constants.ts";
+import { withPrimary } from "./identity.ts";
 import { sha256 } from "./kdf.ts";
 import { rawSignature, type TpmKeys } from "./keys.ts";
 import { again, type Objects } from "./objects.ts";
@@ -64,17 +65,7 @@ export function evidenceOf(
   function withEndorsement<T>(body: (key: Entity, area: PublicArea) => T): T {
     return again(tpm, () => {
       objects.rest();
-      const { handle, outPublic } = tpm.run(CreatePrimary, [plainEntity(HANDLE.endorsement)], {
-        inSensitive: { userAuth: NOTHING, data: NOTHING },
-        inPublic: ENDORSEMENT_KEY,
-        outsideInfo: NOTHING,
-        creationPCR: [],
-      });
-      try {
-        return body({ handle, name: nameOf(outPublic), auth: NOTHING }, outPublic);
-      } finally {
-        tpm.flush(handle);
-      }
+      return withPrimary(tpm, HANDLE.endorsement, ENDORSEMENT_KEY, body);
     });
   }
 

@@ -15,6 +15,8 @@ export interface TpmOwnerData {
 
 /** Milliseconds the last key stays loaded: the next use may follow at once. */
 const LINGER = 20;
+/** Milliseconds the session stays. A new one costs a chip some tenths of a second. */
+const IDLE = 60_000;
 
 const { location, options } = workerData as TpmOwnerData;
 const left = unfinished();
@@ -25,8 +27,13 @@ const silicon = siliconOn(
 let bedtime: NodeJS.Timeout | undefined;
 
 function rest(): void {
+  tried(silicon.rest);
+  bedtime = setTimeout(() => tried(silicon.sleep), options.idle ?? IDLE);
+}
+
+function tried(body: () => void): void {
   try {
-    silicon.rest();
+    body();
   } catch {
     // Whoever asks next hears of it.
   }

@@ -9,6 +9,7 @@ import { Secret } from "../../bytes/secret.ts";
 import { ThornkeyError } from "../../errors.ts";
 import { readPrivateFile, writeAtomically } from "../../machine/atomic-file.ts";
 import { bytes2b, encode, fixed, rest, struct, u8, u32 } from "./codec.ts";
+import type { TpmIdentity } from "./identity.ts";
 
 export interface RootFile {
   /** Name of the storage key, 34 bytes. */
@@ -26,6 +27,8 @@ export interface RootFile {
   readonly seed: Secret;
   /** Of the lockout hierarchy, which clears the TPM; empty when somebody else has it. */
   readonly lockout: Secret;
+  /** By which a TPM that was cleared is known again; files of older versions have none until the next start. */
+  readonly identity: TpmIdentity | undefined;
 }
 
 export const DONE = { counter: 1, lockout: 2 } as const;
@@ -44,10 +47,13 @@ const form = struct({
   rest,
 });
 
+const identityForm = struct({ endorsement: bytes2b, storage: bytes2b });
+
 /** @throws ThornkeyError `STATE_UNWRITABLE` */
-export function writeRootFile(path: string, { seed, lockout, ...open }: RootFile): void {
+export function writeRootFile(path: string, { seed, lockout, identity, ...open }: RootFile): void {
+  const rest = identity === undefined ? new Uint8Array(0) : encode(identityForm, identity);
   const bytes = seed.use((seed) =>
-    lockout.use((lockout) => encode(form, { magic: MAGIC, ...open, seed, lockout, rest: new Uint8Array(0) })),
+    lockout.use((lockout) => encode(form, { magic: MAGIC, ...open, seed, lockout, rest })),
   );
   try {
     writeAtomically(path, bytes);
@@ -66,12 +72,20 @@ export function readRootFile(path: string): RootFile | undefined {
 function decoded(bytes: Uint8Array, path: string): RootFile {
   try {
     const { magic, seed, lockout, rest, ...open } = form.read(new Reader(bytes));
-    if (Buffer.compare(magic, MAGIC) !== 0 || rest.length > 0) throw new Error("another kind of file");
-    return { ...open, seed: new Secret(seed), lockout: new Secret(lockout) };
+    if (Buffer.compare(magic, MAGIC) !== 0) throw new Error("another kind of file");
+    return { ...open, seed: new Secret(seed), lockout: new Secret(lockout), identity: identityIn(rest) };
   } catch (cause) {
     throw new ThornkeyError("MALFORMED", `${path} is damaged, or no file of a TPM`, {
       hint: "put back a copy of it: without it the TPM opens nothing of this state",
       cause,
     });
   }
+}
+
+function identityIn(rest: Uint8Array): TpmIdentity | undefined {
+  if (rest.length === 0) return undefined;
+  const reader = new Reader(rest);
+  const identity = identityForm.read(reader);
+  if (reader.remaining > 0) throw new Error("more than belongs into the file");
+  return identity;
 }

@@ -21,6 +21,7 @@ import { HANDLE } from "./constants.ts";
 import { counterAt, defineCounter, freeIndex } from "./counter.ts";
 import { evidenceOf } from "./evidence.ts";
 import { factsOf, type Lockout, type TpmFacts } from "./facts.ts";
+import { fateOf, identityOf } from "./identity.ts";
 import { create, keysOf } from "./keys.ts";
 import { again, objectsOf } from "./objects.ts";
 import { findParent, makeParent, type Parent, serialOf } from "./parent.ts";
@@ -36,6 +37,8 @@ export interface OpenOptions {
   readonly folder: string;
   /** Serial of the TPM the state belongs to; nothing is done to another. */
   readonly expected?: string | undefined;
+  /** Milliseconds without a call until its session is given back; default one minute. */
+  readonly idle?: number | undefined;
 }
 
 export interface SiliconDescription {
@@ -104,8 +107,9 @@ export function siliconOn(tpm: Tpm, { folder, expected }: OpenOptions) {
     parent = findParent(tpm) ?? (expected === undefined ? makeParent(tpm) : undefined);
     serial = parent === undefined ? "without a storage key" : serialOf(parent);
     if (parent === undefined || (expected !== undefined && expected !== serial)) {
+      if (expected !== undefined) mustNotBeCleared(expected);
       throw new ThornkeyError("NOT_BOUND", `this state belongs to the TPM ${expected}, and here is one ${serial}`, {
-        hint: "put the state back to its own device; a TPM that was cleared is another one, and nothing in this state opens",
+        hint: "put the state back to its own device; without that TPM nothing in this state opens",
       });
     }
     tpm.salt(parent.entity, parent.area);
@@ -123,6 +127,24 @@ export function siliconOn(tpm: Tpm, { folder, expected }: OpenOptions) {
     const current = there ?? furnish(path, parent);
     file = finish(path, current);
     takePlatform();
+  }
+
+  /** @throws ThornkeyError `DESTROYED`, `ROOT_REFUSED` when it is the TPM of this state, without the key the state knows */
+  function mustNotBeCleared(expected: string): void {
+    const kept = readRootFile(join(folder, `${expected}.tpm`));
+    kept?.seed.destroy();
+    kept?.lockout.destroy();
+    const fate = kept?.identity === undefined ? "other" : fateOf(tpm, kept.identity);
+    if (fate === "cleared") {
+      throw new ThornkeyError("DESTROYED", `the TPM ${expected} of this state was cleared: its keys are gone`, {
+        hint: "nothing in this state opens any more; for a new vault on this TPM take a new state directory",
+      });
+    }
+    if (fate === "here") {
+      throw new ThornkeyError("ROOT_REFUSED", `the storage key of the TPM ${expected} was removed or replaced`, {
+        hint: "its keys are still there: 'tpm2_createprimary -C o -G ecc' makes the usual storage key again, and tpm2_evictcontrol puts it to 0x81000001",
+      });
+    }
   }
 
   /** Makes what a vault needs in a TPM; written down before anything is changed that outlives a crash. */
@@ -143,6 +165,7 @@ export function siliconOn(tpm: Tpm, { folder, expected }: OpenOptions) {
         done: 0,
         seed,
         lockout: new Secret(facts?.permanent.lockoutAuthSet ? new Uint8Array(0) : newNonce()),
+        identity: identityOf(tpm),
       };
       writeRootFile(path, made);
       return made;
@@ -169,6 +192,10 @@ export function siliconOn(tpm: Tpm, { folder, expected }: OpenOptions) {
     if (!(current.done & DONE.lockout) && current.lockout.length > 0) {
       current.lockout.use((auth) => takeLockout(auth, facts?.permanent.lockoutAuthSet ?? true));
       mark(DONE.lockout);
+    }
+    if (current.identity === undefined) {
+      current = { ...current, identity: identityOf(tpm) };
+      writeRootFile(path, current);
     }
     return current;
   }
@@ -266,16 +293,32 @@ export function siliconOn(tpm: Tpm, { folder, expected }: OpenOptions) {
     for (const attempt of tries) {
       try {
         attempt();
-        cleared = true;
-        afterClear();
-        return { destroyed: ["the storage hierarchy: every key, sealed secret and counter of this TPM"], kept: [] };
       } catch (error) {
-        if (!(error instanceof TpmRefusal)) throw error;
-        failure = error;
+        if (error instanceof TpmRefusal) {
+          failure = error;
+          continue;
+        }
+        if (!wasCleared()) throw error;
       }
+      cleared = true;
+      afterClear();
+      return { destroyed: ["the storage hierarchy: every key, sealed secret and counter of this TPM"], kept: [] };
     }
     const why = failure instanceof Error ? failure.message : "another program has the lockout authorisation";
     return { destroyed: [], kept: [`the storage hierarchy: ${why}`] };
+  }
+
+  /** The answer was lost, or was not the TPM's: whether it did it all the same. */
+  function wasCleared(): boolean {
+    const { file, parent } = opened();
+    const { identity } = file;
+    try {
+      return identity !== undefined && again(tpm, () => fateOf(tpm, identity)) === "cleared";
+    } catch {
+      return false; // what happened to the command is told
+    } finally {
+      tpm.salt(parent.entity, parent.area);
+    }
   }
 
   /** Clear leaves the lockout hierarchy open: it is closed at once, with something nobody knows. */
@@ -347,6 +390,8 @@ export function siliconOn(tpm: Tpm, { folder, expected }: OpenOptions) {
     }),
     /** Nothing is asked at the moment. */
     rest: () => objects.rest(),
+    /** Nothing was asked for long. A session that is kept keeps other programs' from being saved (Part 1, 30.5). */
+    sleep: () => tpm.rest(),
     close(): void {
       try {
         objects.rest();

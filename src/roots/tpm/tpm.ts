@@ -70,6 +70,8 @@ export interface Tpm {
   startSecond(): Session;
   /** Forgets an object or a session, in the TPM too. A TPM that does not know it any more is content. */
   flush(handle: number): void;
+  /** Gives back the salted session; the next command begins another. */
+  rest(): void;
   /** Closes the connection; the next command opens another. */
   drop(): void;
   /** Goes up whenever all that was loaded is gone. */
@@ -361,6 +363,7 @@ export function tpmOver(open: () => TpmTransport, clock: Pick<Clock, "sleep">, m
       return startSession(SESSION.hmac, salted);
     },
     flush,
+    rest: renewSession,
     drop,
     get epoch() {
       return epoch;

@@ -1,28 +1,28 @@
 /**
- * Many signatures by one root on swtpm, with other commands among them: nothing may be left in the TPM, and nothing may
- * grow in us.
+ * Many signatures by one root on swtpm, with other commands among them, and the root never closed: nothing may gather in the
+ * TPM, no session may grow old, and nothing may grow in us. The wiretap asks the TPM between the root's own commands.
  *
  *     node test/roots/tpm/million.ts --signatures 1000000
  */
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { Reader } from "../../../src/bytes/reader.ts";
-import { Writer } from "../../../src/bytes/writer.ts";
-import { GetCapability } from "../../../src/roots/tpm/commands.ts";
-import { CAPABILITY, RANGE, ST } from "../../../src/roots/tpm/constants.ts";
-import type { TpmLocation } from "../../../src/roots/tpm/location.ts";
 import { openTpmRoot } from "../../../src/roots/tpm/root.ts";
 import { openTransport } from "../../../src/roots/tpm/transport.ts";
+import { type Held, heldBy } from "./held.ts";
 import { openTpmLab } from "./lab.ts";
+import { watchSessions } from "./session-watch.ts";
+import { openWiretap, type Wiretap } from "./wiretap.ts";
 
 export interface Look {
   readonly signatures: number;
   readonly perSecond: number;
-  /** What the TPM says that it holds, as numbers of handles. */
-  readonly transient: number;
-  readonly loadedSessions: number;
-  readonly savedSessions: number;
+  /** The most that the TPM held while it was worked with, and what it holds when nobody asks. */
+  readonly busy: Held;
+  readonly idle: Held;
+  /** Sessions so far, and uses of the one that was used most. */
+  readonly sessions: number;
+  readonly mostUses: number;
   /** Of this process, megabytes. */
   readonly resident: number;
 }
@@ -30,12 +30,20 @@ export interface Look {
 const IN_FLIGHT = 32;
 const RANDOM_EVERY = 100;
 const OTHER_KEY_EVERY = 50;
-const DERIVE_EVERY = 10_000;
+const DERIVE_EVERY = 1000;
+const ATTEST_EVERY = 2000;
+/** Looks while it works, for each look while it rests. */
+const BUSY_LOOKS = 20;
 /** Megabytes it may grow by after the first look. */
 const MOST_GROWTH = 60;
-/** Longer than a root keeps its keys loaded without being asked. */
-const REST_MS = 200;
-const HEADER = 10;
+/** Milliseconds until a root that nobody asks must have put away its keys. */
+const MOST_REST = 10_000;
+
+/** What a root keeps: the two keys used last and, for a moment, a session beside the one that protects everything. */
+const MOST_BUSY: Held = { transient: 2, loadedSessions: 2, savedSessions: 0 };
+const MOST_IDLE: Held = { transient: 0, loadedSessions: 1, savedSessions: 0 };
+/** A session is begun anew before its age matters. */
+export const MOST_USES = 1000;
 
 /**
  * @param every signatures between two looks
@@ -44,10 +52,14 @@ const HEADER = 10;
 export async function manySignatures(total: number, every: number, seen: (look: Look) => void): Promise<Look[]> {
   const lab = openTpmLab();
   const looks: Look[] = [];
+  let wire: Wiretap | undefined;
   try {
     const tpm = await lab.tpm();
-    const folder = join(lab.folder, "roots");
-    let root = await openTpmRoot(tpm.location, { folder });
+    const wiretap = await openWiretap(join(lab.folder, "wire.sock"), () => tpm.socket);
+    wire = wiretap;
+    wire.recording = false;
+    const watch = watchSessions(wire);
+    const root = await openTpmRoot(wire.location, { folder: join(lab.folder, "roots") });
     const make = () => root.generateKey({ algorithm: "p256", use: "sign", occupied: [] });
     const [first, second] = [(await make()).handle, (await make()).handle];
     let done = 0;
@@ -55,6 +67,8 @@ export async function manySignatures(total: number, every: number, seen: (look: 
       const began = performance.now();
       const goal = Math.min(total, done + every);
       const from = done;
+      let busy: Held = { transient: 0, loadedSessions: 0, savedSessions: 0 };
+      const lookEvery = Math.max(1, Math.floor(every / BUSY_LOOKS));
       const worker = async () => {
         while (done < goal) {
           const number = ++done;
@@ -62,56 +76,71 @@ export async function manySignatures(total: number, every: number, seen: (look: 
           await root.sign(number % OTHER_KEY_EVERY === 0 ? second : first, digest);
           if (number % RANDOM_EVERY === 0) await root.random(16);
           if (number % DERIVE_EVERY === 0) (await root.derive("million", digest)).destroy();
+          if (number % ATTEST_EVERY === 0) await root.attestKey(first, digest);
+          if (number % lookEvery === 0) busy = most(busy, await heldBy(wiretap.ask));
         }
       };
       await Promise.all(Array.from({ length: IN_FLIGHT }, worker));
       const perSecond = Math.round((done - from) / ((performance.now() - began) / 1000));
-      await new Promise((resolve) => setTimeout(resolve, REST_MS));
-      // What the root knows of it flushes when it closes; what it has lost sight of stays for us to see.
-      await root.close();
-      const held = heldByTpm(tpm.location);
-      root = await openTpmRoot(tpm.location, { folder });
+      const idle = await atRest(wiretap);
       const resident = Math.round(process.memoryUsage.rss() / 1e6);
-      const look = { signatures: done, perSecond, ...held, resident };
+      const look = {
+        signatures: done,
+        perSecond,
+        busy,
+        idle,
+        sessions: watch.begun,
+        mostUses: watch.mostUses,
+        resident,
+      };
       looks.push(look);
       seen(look);
       complain(look, looks[0] ?? look);
     }
     await root.close();
+    const transport = openTransport(tpm.location);
+    try {
+      const left = await heldBy((command) => transport.transmit(command, 10_000));
+      within(left, { transient: 0, loadedSessions: 0, savedSessions: 0 }, "after it was closed");
+    } finally {
+      transport.close();
+    }
     return looks;
   } finally {
+    await wire?.close();
     await lab.close();
   }
 }
 
-/** Asked past the codec, which would flush what it finds. */
-function heldByTpm(location: TpmLocation): Pick<Look, "transient" | "loadedSessions" | "savedSessions"> {
-  const transport = openTransport(location);
-  try {
-    const count = (first: number) => {
-      const command = new Writer(22).u16be(ST.noSessions).u32be(22).u32be(GetCapability.code);
-      const answer = transport.transmit(command.u32be(CAPABILITY.handles).u32be(first).u32be(254).done(), 10_000);
-      const reader = new Reader(answer);
-      reader.take(HEADER + 1 + 4);
-      return reader.u32be();
-    };
-    return {
-      transient: count(RANGE.transient),
-      loadedSessions: count(RANGE.loadedSession),
-      savedSessions: count(RANGE.savedSession),
-    };
-  } finally {
-    transport.close();
+/** @returns what the TPM holds when the root has put its keys away; or does not, in the end */
+async function atRest(wire: Wiretap): Promise<Held> {
+  for (const began = performance.now(); ; ) {
+    const held = await heldBy(wire.ask);
+    if (held.transient === 0 || performance.now() - began > MOST_REST) return held;
+    await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }
 
-function complain({ signatures, transient, loadedSessions, savedSessions, resident }: Look, first: Look): void {
-  const after = `after ${signatures} signatures`;
-  if (transient + loadedSessions + savedSessions > 0) {
-    throw new Error(`${after} the TPM holds ${transient} objects, ${loadedSessions} and ${savedSessions} sessions`);
+function most(a: Held, b: Held): Held {
+  return {
+    transient: Math.max(a.transient, b.transient),
+    loadedSessions: Math.max(a.loadedSessions, b.loadedSessions),
+    savedSessions: Math.max(a.savedSessions, b.savedSessions),
+  };
+}
+
+function within(held: Held, limit: Held, when: string): void {
+  for (const what of ["transient", "loadedSessions", "savedSessions"] as const) {
+    if (held[what] > limit[what]) throw new Error(`${when} the TPM holds ${held[what]} ${what}, not ${limit[what]}`);
   }
+}
+
+function complain({ signatures, busy, idle, mostUses, resident }: Look, first: Look): void {
+  within(busy, MOST_BUSY, `before ${signatures} signatures`);
+  within(idle, MOST_IDLE, `at rest after ${signatures} signatures`);
+  if (mostUses > MOST_USES) throw new Error(`a session was used ${mostUses} times`);
   if (resident > first.resident + MOST_GROWTH) {
-    throw new Error(`${after} this process takes ${resident} MB, and took ${first.resident} MB`);
+    throw new Error(`after ${signatures} signatures this process takes ${resident} MB, and took ${first.resident} MB`);
   }
 }
 
