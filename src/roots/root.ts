@@ -53,6 +53,13 @@ export interface Root {
    */
   destroyKey(handle: KeyHandle): Promise<void>;
 
+  /**
+   * The vault is open: what nobody needs until its next start is locked, where the root can.
+   *
+   * @throws ThornkeyError `ROOT_REFUSED`, `ROOT_UNAVAILABLE` when what was to be locked by its specification is not
+   */
+  settle?(): Promise<void>;
+
   /** Destroys everything the root can destroy. What cannot be is named. */
   zeroize(): Promise<ZeroizeReport>;
 

@@ -12,7 +12,7 @@ export interface RootParts {
 export const ROOT_KINDS = ["emulated", "atecc", "tpm", "pkcs11", "pi"] as const;
 export type RootKindName = (typeof ROOT_KINDS)[number];
 
-const KIND = `(?:${ROOT_KINDS.join("|")})(?::|(?=$|[+,)]))`;
+const KIND = `(?:${ROOT_KINDS.join("|")})(?::|(?=$|[?+,)]))`;
 const START = new RegExp(`^${KIND}`);
 
 /** @throws ThornkeyError `USAGE` */

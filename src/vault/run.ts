@@ -48,7 +48,7 @@ export async function runVault(options: RunOptions): Promise<void> {
 
   const attempt = async (): Promise<void> => {
     try {
-      vault = await openVault(options);
+      vault = await settled(await openVault(options));
       refusal = undefined;
     } catch (error) {
       if (!(error instanceof ThornkeyError) || FATAL.has(error.code)) throw error;
@@ -84,7 +84,7 @@ export async function runVault(options: RunOptions): Promise<void> {
         await opened.close();
         throw error;
       }
-      vault = opened;
+      vault = await settled(opened);
       refusal = undefined;
       process.stdout.write("ready\n");
       return answer;
@@ -120,6 +120,19 @@ export async function runVault(options: RunOptions): Promise<void> {
   await serving.close();
   await vault?.close();
   process.exit(0);
+}
+
+/** What was to be locked once the vault is open is, or the vault is not open. */
+async function settled(vault: OpenVault): Promise<OpenVault> {
+  try {
+    const { root } = vault.root;
+    if (root.settle === undefined) return vault;
+    await root.settle();
+    return Object.assign(vault, { rootDescription: await root.describe() });
+  } catch (error) {
+    await vault.close();
+    throw error;
+  }
 }
 
 function handle(vault: OpenVault, incoming: Incoming): unknown {

@@ -242,6 +242,16 @@ function compositeOver(
       return { destroyed, kept };
     },
 
+    async settle() {
+      for (const { name, root } of present) {
+        await root.settle?.().catch((error) => {
+          if (!(error instanceof ThornkeyError)) throw error;
+          const hint = error.hint === undefined ? {} : { hint: error.hint };
+          throw new ThornkeyError(error.code, `${name}: ${error.message}`, { ...hint, cause: error });
+        });
+      }
+    },
+
     async close() {
       if (closed) return;
       closed = true;

@@ -27,6 +27,14 @@ export interface PiRoot extends Root {
   lock(options?: { readonly sign?: boolean }): Promise<LockReport>;
 }
 
+export interface PiOptions extends LinkOptions {
+  /**
+   * What is locked once the vault is open. `read`: reading the key and making one, as far as the firmware can; the
+   * default. `hmac`: deriving as well, and then the vault opens once for each boot.
+   */
+  readonly lock?: "read" | "hmac" | undefined;
+}
+
 /** The one key. It can be looked at, and no more. */
 export const KEY_HANDLE: KeyHandle = "otp";
 
@@ -48,12 +56,12 @@ const LIMITS = [
  * @param options.node default: /dev/vcio_crypto, or /dev/vcio where there is no such node
  * @throws ThornkeyError `ROOT_UNAVAILABLE`; `NOT_SUPPORTED` when the firmware has no such service
  */
-export function openPiRoot(options: LinkOptions = {}): Promise<PiRoot> {
-  return piRootOn(threadLink(options));
+export function openPiRoot(options: PiOptions = {}): Promise<PiRoot> {
+  return piRootOn(threadLink(options), options);
 }
 
 /** The same over a link that is there already; the root closes it. */
-export async function piRootOn(link: FirmwareLink): Promise<PiRoot> {
+export async function piRootOn(link: FirmwareLink, { lock = "read" }: Pick<PiOptions, "lock"> = {}): Promise<PiRoot> {
   const firmware = firmwareOver(link);
   try {
     await firmware.mustServe();
@@ -61,12 +69,14 @@ export async function piRootOn(link: FirmwareLink): Promise<PiRoot> {
     await firmware.close();
     throw error;
   }
-  return rootOver(firmware);
+  return rootOver(firmware, lock);
 }
 
-function rootOver(firmware: Firmware): PiRoot {
+function rootOver(firmware: Firmware, settling: "read" | "hmac"): PiRoot {
   /** Once a key was verified, this root is of that key and of no other. */
   let verified: Uint8Array | undefined;
+  /** Why the key can be read though it was to be locked. */
+  let unlocked: string | undefined;
 
   async function challenge(key: Uint8Array): Promise<void> {
     await firmware.sign(sha256(Buffer.from(CHALLENGE_TAG), randomBytes(32)), key);
@@ -119,6 +129,7 @@ function rootOver(firmware: Firmware): PiRoot {
           limits: [
             ...(present ? [] : [`there is no key in OTP: ${NO_KEY_HINT}`]),
             ...(locks.length === 0 ? [] : [`locked until the next reboot: ${locks.join(", ")}`]),
+            ...(unlocked === undefined ? [] : [`root can read the key, which did not lock: ${unlocked}`]),
             ...LIMITS,
           ],
         },
@@ -170,6 +181,21 @@ function rootOver(firmware: Firmware): PiRoot {
     },
 
     lock: ({ sign = false } = {}) => setLocks(firmware, ["READ", "GEN", "HMAC", ...(sign ? (["SIGN"] as const) : [])]),
+
+    async settle() {
+      if (settling === "read") {
+        // Firmware that locks nothing is no reason to stay closed; it is told with its limits.
+        const report = await tryLocks(firmware, ["READ", "GEN"]).catch((error: Error) => error);
+        if (report instanceof Error) unlocked = report.message;
+        else unlocked = report.missing.includes("READ") ? "the firmware goes on giving it out" : undefined;
+        return;
+      }
+      const { missing } = await setLocks(firmware, ["READ", "GEN", "HMAC"]);
+      if (missing.length === 0) return;
+      throw new ThornkeyError("ROOT_REFUSED", `the firmware does not lock ${missing.join(", ")}, as lock=hmac wants`, {
+        hint: "it needs firmware of June 2026 or later; without ?lock=hmac the vault opens, and root can derive",
+      });
+    },
 
     generateKey: () => cannot("make keys: its one place in OTP holds the key of the device, for ever"),
     async sign(handle) {

@@ -96,6 +96,37 @@ describe("lock after unlock", () => {
   });
 });
 
+describe("once the vault is open", () => {
+  it("the key is neither read nor made any more, and all else goes on", async () => {
+    const root = await piRootOn(lab().link);
+    const before = hexOf(await root.derive("x", SALT));
+    await root.settle?.();
+    expect((await root.describe()).capabilities.limits).toContain("locked until the next reboot: READ, GEN");
+    expect(hexOf(await root.derive("x", SALT))).toBe(before);
+  });
+
+  it("says of a key that did not lock that it can be read, and stays open", async () => {
+    const pi = lab();
+    pi.meddle = refusingMore(0);
+    const root = await piRootOn(pi.link);
+    await root.settle?.();
+    expect((await root.describe()).capabilities.limits.join()).toContain("root can read the key, which did not lock");
+    await root.derive("x", SALT);
+  });
+
+  it("locks deriving where that is asked for, or does not go on", async () => {
+    const root = await piRootOn(lab().link, { lock: "hmac" });
+    await root.derive("x", SALT);
+    await root.settle?.();
+    await expect(root.derive("x", SALT)).rejects.toMatchObject({ code: "ROOT_REFUSED" });
+    const old = await piRootOn(lab({ mode: "single-lock" }).link, { lock: "hmac" });
+    await expect(old.settle?.()).rejects.toMatchObject({
+      code: "ROOT_REFUSED",
+      message: expect.stringContaining("GEN, HMAC"),
+    });
+  });
+});
+
 describe("a root whose SIGN was locked before it was opened", () => {
   async function locked(): Promise<Lab> {
     const pi = lab();
