@@ -61,6 +61,7 @@ async function startSwtpm(folder: string): Promise<{ socket: string; child: Chil
     ["socket", "--tpm2", "--tpmstate", `dir=${state}`, "--ctrl", `type=unixio,path=${socket}`],
     { stdio: "ignore" },
   );
+  process.on("exit", () => child.kill("SIGKILL"));
   const start = performance.now();
   while (!existsSync(socket)) {
     if (child.exitCode !== null || performance.now() - start > START_MS) throw new Error("swtpm does not start");

@@ -6,6 +6,7 @@ import type { Bench } from "../../roots/contract.ts";
 import { EXPECTED } from "../../roots/tpm/expected.ts";
 import { type SoftwareTpm, softwareTpm } from "./software-tpm.ts";
 import { end, must, step } from "./steps.ts";
+import { life } from "./tpm-life.ts";
 import { until } from "./wait.ts";
 
 const DEVICE = "/dev/tpmrm0";
@@ -45,5 +46,8 @@ const { keepsTheContract } = await import("../../roots/contract.ts");
 const { runCollected } = await import("./vitest.ts");
 keepsTheContract("a TPM", deviceBench, { ...EXPECTED, patience: PATIENCE });
 await runCollected();
+
+// The TPM has been cleared; on it begins another state.
+await life(DEVICE, "/tmp/life");
 
 end();

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { TpmRefusal } from "../../../src/roots/tpm/response-code.ts";
 import { openTransport } from "../../../src/roots/tpm/transport.ts";
 
 const COMMAND = Uint8Array.of(0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x7b, 0, 8);
@@ -46,6 +47,13 @@ describe("a TPM behind a device file", () => {
     expect(descriptors()).toBe(1);
     await worker.terminate();
     expect(descriptors()).toBe(0);
+  });
+
+  it("a refusal of the kernel's resource manager reads like one of the TPM, and says whose it is", () => {
+    const { message, responseCode } = new TpmRefusal("ECDH_ZGen", 0xb0143);
+    expect(responseCode).toBe(0xb0143);
+    expect(message).toMatch(/0x143, COMMAND_CODE: the TPM does not have this command \(the kernel's resource manager/);
+    expect(new TpmRefusal("Load", 0x1c4).message).not.toContain("resource manager");
   });
 
   it("says what to do where there is none", () => {
