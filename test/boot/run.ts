@@ -91,8 +91,8 @@ async function run(part: Part, kernel: Kernel): Promise<boolean> {
   const complaint = finished ? behind.complaint?.(results) : undefined;
   if (complaint !== undefined) console.log(complaint);
   if (!finished) {
-    const why = late ? `in ${part.longest / 1000} s` : "";
-    console.log(`the guest did not come to its end ${why}. ${complaints}`);
+    const within = late ? ` in ${part.longest / 1000} s` : "";
+    console.log(`the guest did not come to its end${within}. ${complaints}`);
     console.log(readFileSync(consoleFile, "latin1").split("\n").slice(-40).join("\n"));
   }
   const well = finished && failed === 0 && complaint === undefined;
