@@ -12,26 +12,39 @@ export interface SoftwareTpm {
   remove(): Promise<void>;
 }
 
+/** The kernel gives a new TPM 2 s for its self-test, which swtpm on a busy emulated processor may miss. */
+const TRIES = 6;
+
 export async function softwareTpm(): Promise<SoftwareTpm> {
-  const state = mkdtempSync("/tmp/tpm-");
+  for (let attempt = 1; attempt <= TRIES; attempt++) {
+    const tpm = await started(mkdtempSync("/tmp/tpm-"));
+    if (tpm !== undefined) return tpm;
+  }
+  throw new Error(`in ${TRIES} tries the kernel took no second TPM`);
+}
+
+/** @returns undefined when the kernel did not take it */
+async function started(state: string): Promise<SoftwareTpm | undefined> {
   const child: ChildProcess = spawn("swtpm", ["chardev", "--vtpm-proxy", "--tpm2", "--tpmstate", `dir=${state}`], {
     stdio: ["ignore", "pipe", "inherit"],
   });
-  let path: string | undefined;
+  let path = "";
   if (child.stdout === null) throw new Error("no pipe");
   createInterface({ input: child.stdout }).on("line", (line) => {
     const number = /\/dev\/tpm(\d+)/.exec(line)?.[1];
     if (number !== undefined) path = `/dev/tpmrm${number}`;
   });
-  await until("a second TPM", () => path !== undefined && existsSync(path));
-  const found = path ?? "";
+  // It ends when the kernel gives up on it.
+  const over = () => child.exitCode !== null || child.signalCode !== null;
+  await until("a second TPM", () => over() || (path !== "" && existsSync(path)));
+  if (over()) return undefined;
   return {
-    path: found,
+    path,
     async remove() {
       const ended = once(child, "exit");
       child.kill("SIGKILL");
       await ended;
-      await until(`${found} is gone`, () => !existsSync(found));
+      await until(`${path} is gone`, () => !existsSync(path));
     },
   };
 }
