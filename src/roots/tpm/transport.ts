@@ -18,6 +18,8 @@ export interface TpmTransport {
    * @throws ThornkeyError `ROOT_UNAVAILABLE`: what the TPM did with the command is not known; the transport is closed
    */
   transmit(command: Uint8Array, longest: number): Uint8Array;
+  /** Others use this TPM as well: a resource manager keeps apart what is whose, and takes away what is left over. */
+  readonly shared: boolean;
   close(): void;
 }
 
@@ -48,6 +50,7 @@ function openDevice(path: string): TpmTransport {
   const line = lineOver(deviceDescriptor(path), path, closeSync);
   const answer = new Uint8Array(LARGEST);
   return {
+    shared: true,
     close: line.close,
     transmit(command, longest) {
       const deadline = performance.now() + longest;
@@ -98,6 +101,7 @@ function openSocket(path: string): TpmTransport {
     patience = milliseconds;
   };
   return {
+    shared: false,
     close: line.close,
     transmit(command, longest) {
       const deadline = performance.now() + longest;

@@ -73,6 +73,18 @@ export async function life(device: string, folder: string): Promise<void> {
     return { message, hint };
   });
 
+  await step("a session of another program outlives our opening", async () => {
+    const raw = openRaw(device);
+    const { handle } = raw.run(START_POLICY);
+    const before = raw.policyDigest(handle);
+    const root = await open();
+    await root.random(8);
+    await root.close();
+    const after = raw.policyDigest(handle);
+    raw.close();
+    return mustBe({ before, after }, { before: 0, after: 0 });
+  });
+
   await step("two owners at once", async () => {
     const [one, two] = [await open(), await open()];
     const secret = async (root: TpmRoot, salt: number) => {
