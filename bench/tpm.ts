@@ -234,6 +234,7 @@ function openCodec(tpm: SoftwareTpm, heard?: (command: Uint8Array) => void): Tpm
     if (heard === undefined) return transport;
     return {
       close: transport.close,
+      shared: transport.shared,
       transmit(command, longest) {
         heard(command);
         return transport.transmit(command, longest);

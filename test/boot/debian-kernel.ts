@@ -7,31 +7,37 @@ export interface Kernel {
   /** Such as 6.1.0-56-amd64. */
   readonly version: string;
   readonly image: string;
-  /** @returns the content of the module of that name */
-  readonly module: (name: string) => Buffer;
+  /** @returns the content of the module of that name; undefined when it is built in */
+  readonly module: (name: string) => Buffer | undefined;
 }
 
 const PATIENCE_MS = 300_000;
+/** What is taken out of the package. */
+const WANTED = ["./boot/vmlinuz-*", "*/modules.builtin", "*/drivers/usb/*", "*/drivers/i2c/*", "*/drivers/char/tpm/*"];
 
 /**
- * The newest kernel that this machine's Debian offers, and its drivers of USB and I2C; fetched once.
+ * The newest kernel that this machine's Debian offers, and its drivers of USB, I2C and TPMs; fetched once.
  *
  * @param cache folder in which it is kept
  * @returns a sentence that says what is missing when it cannot be had
  */
 export function debianKernel(cache: string): Kernel | string {
-  const unpacked = join(cache, "kernel");
+  const unpacked = join(cache, "kernel-usb-i2c-tpm");
   if (!existsSync(unpacked)) {
     const missing = fetchKernel(unpacked);
     if (missing !== undefined) return missing;
   }
   const [image] = globSync(join(unpacked, "boot/vmlinuz-*"));
   if (image === undefined) return `there is no kernel in ${unpacked}; delete that folder and try again`;
+  const builtIn = globSync(join(unpacked, "{usr/,}lib/modules/*/modules.builtin")).map((path) =>
+    readFileSync(path, "utf8"),
+  );
   return {
     version: basename(image).replace("vmlinuz-", ""),
     image,
     module(name) {
       const [path] = globSync(join(unpacked, `{usr/,}lib/modules/*/kernel/**/${name}.ko{,.xz}`));
+      if (path === undefined && builtIn.some((list) => list.includes(`/${name}.ko\n`))) return undefined;
       if (path === undefined) throw new Error(`the kernel has no module ${name}`);
       return path.endsWith(".xz") ? run("xz", ["-dc", path]) : readFileSync(path);
     },
@@ -47,9 +53,8 @@ function fetchKernel(unpacked: string): string | undefined {
     run("apt-get", ["-o", "APT::Sandbox::User=root", "download", name], download);
     const [archive] = globSync(join(download, "*.deb"));
     if (archive === undefined) return `the package ${name} was not downloaded`;
-    const unpack =
-      'dpkg-deb --fsys-tarfile "$1" | tar -x --wildcards "./boot/vmlinuz-*" "*/drivers/usb/*" "*/drivers/i2c/*"';
-    run("sh", ["-c", unpack, "sh", archive], download);
+    const unpack = 'archive="$1"; shift; dpkg-deb --fsys-tarfile "$archive" | tar -x --wildcards "$@"';
+    run("sh", ["-c", unpack, "sh", archive, ...WANTED], download);
     rmSync(archive);
     if (!existsSync(unpacked)) renameSync(download, unpacked);
     return undefined;

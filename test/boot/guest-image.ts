@@ -1,12 +1,11 @@
 import { spawnSync } from "node:child_process";
 import { closeSync, globSync, openSync, readFileSync, realpathSync, statSync, writeSync } from "node:fs";
-import { dirname, join, relative } from "node:path";
+import { basename, dirname, join, relative } from "node:path";
 import { cpio, type Entry, S_IFDIR, S_IFLNK, S_IFREG } from "./cpio.ts";
 import type { Kernel } from "./debian-kernel.ts";
+import type { Part } from "./part.ts";
 
 const PROJECT = join(import.meta.dirname, "../..");
-/** In the order in which they are loaded. */
-const MODULES = ["usb-common", "usbcore", "uhci-hcd", "i2c-tiny-usb", "i2c-dev"];
 /** What the command line and the driver import. */
 const PACKAGES = [
   "koffi",
@@ -24,10 +23,10 @@ const PACKAGES = [
 const NOT_NEEDED = /\/(doc|vendor|musl_x64|node_modules)\/|\.(md|map|ts|cts|mts|cc|hh|S)$/;
 
 /**
- * Writes the guest: busybox, Node, the modules of the bus, our sources as they are, and `init`. Not compressed, as an
+ * Writes the guest: busybox, Node, the drivers of its part, our sources as they are, and `init`. Not compressed, as an
  * emulated processor unpacks more slowly than the machine copies.
  */
-export function writeGuestImage(path: string, options: { kernel: Kernel; node: string; busybox: string }): void {
+export function writeGuestImage(path: string, options: ImageOptions): void {
   const file = openSync(path, "w");
   try {
     for (const piece of cpio(withFolders(entries(options)))) writeSync(file, piece);
@@ -36,19 +35,30 @@ export function writeGuestImage(path: string, options: { kernel: Kernel; node: s
   }
 }
 
-function* entries({ kernel, node, busybox }: Parameters<typeof writeGuestImage>[1]): Generator<Entry> {
+interface ImageOptions {
+  readonly kernel: Kernel;
+  readonly node: string;
+  readonly busybox: string;
+  readonly part: Part;
+}
+
+function* entries({ kernel, node, busybox, part }: ImageOptions): Generator<Entry> {
   yield program("init", join(import.meta.dirname, "guest/init"));
   yield program("bin/busybox", busybox);
   yield { path: "bin/sh", mode: S_IFLNK | 0o777, content: Buffer.from("busybox") };
   yield program("bin/node", node);
-  for (const library of librariesOf(node, busybox)) yield program(library.slice(1), library);
-  for (const [index, name] of MODULES.entries()) {
-    yield { path: `modules/${index}-${name}.ko`, mode: S_IFREG | 0o644, content: kernel.module(name) };
+  const programs = part.programs ?? [];
+  for (const path of programs) yield program(join("bin", basename(path)), path);
+  for (const library of librariesOf(node, busybox, ...programs)) yield program(library.slice(1), library);
+  for (const [index, name] of part.modules.entries()) {
+    const content = kernel.module(name);
+    if (content !== undefined) yield { path: `modules/${index}-${name}.ko`, mode: S_IFREG | 0o644, content };
   }
-  const sources = globSync(["package.json", "src/**/*", "test/boot/guest/*.ts"], { cwd: PROJECT });
+  const wanted = ["package.json", "src/**/*", "test/boot/guest/*.ts", "test/boot/report.ts", ...(part.files ?? [])];
+  const sources = globSync(wanted, { cwd: PROJECT });
   for (const source of sources) yield* plain(`thornkey/${source}`, join(PROJECT, source));
   const modules = realpathSync(join(PROJECT, "node_modules"));
-  for (const name of PACKAGES) {
+  for (const name of [...PACKAGES, ...(part.packages ?? [])]) {
     for (const found of globSync("**/*", { cwd: join(modules, name) })) {
       if (!NOT_NEEDED.test(`/${found}`))
         yield* plain(`thornkey/node_modules/${name}/${found}`, join(modules, name, found));

@@ -7,8 +7,10 @@ export interface MachineOptions {
   readonly initrd: string;
   /** File for what the kernel prints. */
   readonly console: string;
-  /** Socket on which a USB device is offered. */
-  readonly usb: string;
+  /** QEMU's arguments for what is special to it. */
+  readonly devices: readonly string[];
+  /** Which of the guest's programs runs. */
+  readonly part: string;
 }
 
 export interface Machine {
@@ -32,16 +34,17 @@ const PC = [
   ...["-M", "q35", "-smp", "2", "-m", "1024"],
   ...["-nic", "none", "-display", "none", "-monitor", "none", "-no-reboot", "-device", "virtio-rng-pci"],
 ];
+/** What the kernel does not know it puts into the environment of init. */
 const KERNEL_ARGUMENTS = "console=ttyS0,115200 panic=-1 nowatchdog random.trust_cpu=on";
 
-export function startMachine({ kernel, initrd, console, usb }: MachineOptions): Machine {
+export function startMachine({ kernel, initrd, console, devices, part }: MachineOptions): Machine {
   const child: ChildProcess & { stdin: Writable; stdout: Readable; stderr: Readable } = spawn(
     QEMU,
     [
       ...PC,
-      ...["-kernel", kernel, "-initrd", initrd, "-append", KERNEL_ARGUMENTS],
+      ...["-kernel", kernel, "-initrd", initrd, "-append", `${KERNEL_ARGUMENTS} PART=${part}`],
       ...["-serial", `file:${console}`, "-serial", "stdio"],
-      ...["-device", "ich9-usb-uhci1", "-chardev", `socket,id=usb,path=${usb}`, "-device", "usb-redir,chardev=usb"],
+      ...devices,
     ],
     { stdio: ["pipe", "pipe", "pipe"] },
   );

@@ -9,10 +9,13 @@ export type FromGuest =
       readonly detail: unknown;
     }
   /** The host is to do this, and to answer with one line. */
-  | { readonly kind: "ask"; readonly what: "unplug" | "plug" }
+  | { readonly kind: "ask"; readonly what: string }
   | { readonly kind: "end" };
 
 export type Result = FromGuest & { readonly kind: "result" };
+
+/** Begins the name of each test of the contract (test/roots/contract.ts), in the guest as in vitest's list. */
+export const CONTRACT = "a TPM keeps the contract of a root > ";
 
 /** @returns undefined for a line that is none of ours */
 export function parseReport(line: string): FromGuest | undefined {

@@ -161,7 +161,13 @@ function faultOf(responseCode: number): number {
   return responseCode & 0x80 ? 0x80 | (responseCode & 0x3f) : responseCode;
 }
 
+/** Linux's resource manager marks what it refuses itself, and never asked the TPM for (TSS2_RESMGR_TPM_RC_LAYER). */
+const RESOURCE_MANAGER = 0x000b;
+
 function describe(responseCode: number): string {
+  if (responseCode >>> 16 === RESOURCE_MANAGER) {
+    return `${describe(responseCode & 0xffff)} (the kernel's resource manager says so)`;
+  }
   const number = `0x${responseCode.toString(16)}`;
   if ((responseCode & 0x80) === 0) {
     const reference = responseCode & ~0x7;

@@ -112,8 +112,8 @@ export function tpmOver(open: () => TpmTransport, clock: Pick<Clock, "sleep">, m
     transport = open();
     forget();
     start();
-    // Behind a resource manager nothing is ever left over; a bare TPM keeps what somebody left who died.
-    flushLeftovers();
+    // A bare TPM keeps what somebody left who died. What Linux's resource manager lists are sessions that others use.
+    if (!transport.shared) flushLeftovers();
     return transport;
   }
 

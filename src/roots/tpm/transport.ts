@@ -3,9 +3,10 @@
  * The kernel's device takes a command with one write and gives its answer with one read; the data socket of swtpm carries
  * the same bytes as a stream.
  */
+import { closeSync, constants, openSync } from "node:fs";
 import { Reader } from "../../bytes/reader.ts";
 import { ThornkeyError } from "../../errors.ts";
-import { ERRNO, errnoName, libc, O_CLOEXEC, O_RDWR } from "../../machine/libc.ts";
+import { ERRNO, errnoName, libc, O_CLOEXEC } from "../../machine/libc.ts";
 import { LARGEST } from "./codec.ts";
 import type { TpmLocation } from "./location.ts";
 
@@ -18,10 +19,11 @@ export interface TpmTransport {
    * @throws ThornkeyError `ROOT_UNAVAILABLE`: what the TPM did with the command is not known; the transport is closed
    */
   transmit(command: Uint8Array, longest: number, meanwhile?: () => void): Uint8Array;
+  /** Others use this TPM as well: a resource manager keeps apart what is whose, and takes away what is left over. */
+  readonly shared: boolean;
   close(): void;
 }
 
-const O_NONBLOCK = 0o4000;
 const POLLIN = 0x1;
 const POLLOUT = 0x4;
 const MSG_NOSIGNAL = 0x4000;
@@ -40,13 +42,16 @@ export function openTransport(location: TpmLocation): TpmTransport {
   return location.kind === "device" ? openDevice(location.path) : openSocket(location.path);
 }
 
+/**
+ * While the driver waits for the TPM the kernel holds this descriptor's lock, and poll does not come back either, whatever
+ * its limit. Then only the thread's owner notices, and ends the thread; the kernel lets go of it when the driver gives up.
+ */
 function openDevice(path: string): TpmTransport {
   const c = libc();
-  const fd = c.open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK, 0);
-  if (fd < 0) throw cannotOpen(path, c.errno());
-  const line = lineOver(fd, path);
+  const line = lineOver(deviceDescriptor(path), path, closeSync);
   const answer = new Uint8Array(LARGEST);
   return {
+    shared: true,
     close: line.close,
     transmit(command, longest, meanwhile) {
       const deadline = performance.now() + longest;
@@ -59,6 +64,18 @@ function openDevice(path: string): TpmTransport {
       return answer.subarray(0, length);
     },
   };
+}
+
+/**
+ * Opened by Node, which closes it when the thread is ended over a command: a session that stayed behind in a descriptor of
+ * nobody would in the end stop the sessions of all programs (TPM_RC_CONTEXT_GAP).
+ */
+function deviceDescriptor(path: string): number {
+  try {
+    return openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
+  } catch (error) {
+    throw cannotOpen(path, -((error as NodeJS.ErrnoException).errno ?? 0));
+  }
 }
 
 function openSocket(path: string): TpmTransport {
@@ -74,7 +91,7 @@ function openSocket(path: string): TpmTransport {
     if (fd >= 0) c.close(fd);
     throw cannotOpen(path, errno);
   }
-  const line = lineOver(fd, path);
+  const line = lineOver(fd, path, c.close);
   const answer = new Uint8Array(LARGEST);
   let patience = -1;
   /** The kernel itself ends a wait, which saves asking it before each. @param milliseconds of one recv */
@@ -86,6 +103,7 @@ function openSocket(path: string): TpmTransport {
     patience = milliseconds;
   };
   return {
+    shared: false,
     close: line.close,
     transmit(command, longest, meanwhile) {
       const deadline = performance.now() + longest;
@@ -146,13 +164,13 @@ function sizeIn(answer: Uint8Array): number {
 }
 
 /** A descriptor that is closed for good with the first failure: what comes after it would be another command's answer. */
-function lineOver(opened: number, path: string) {
+function lineOver(opened: number, path: string, closeDescriptor: (fd: number) => unknown) {
   const c = libc();
   let fd = opened;
   const watched = new Uint8Array(8);
   const view = new DataView(watched.buffer);
   const close = () => {
-    if (fd >= 0) c.close(fd);
+    if (fd >= 0) closeDescriptor(fd);
     fd = -1;
   };
   const end = (why: string): never => {

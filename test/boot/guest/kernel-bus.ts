@@ -1,13 +1,11 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
-import { setTimeout as pause } from "node:timers/promises";
 import { errnoName, libc, O_CLOEXEC, O_RDWR } from "../../../src/machine/libc.ts";
 
 /** Requests of <linux/i2c-dev.h>. */
 export const I2C = { retries: 0x701, timeout: 0x702, slave: 0x703, functions: 0x705 } as const;
 
 const ADAPTERS = "/sys/bus/i2c/devices";
-const DEADLINE_MS = 60_000;
 
 /** The adapter's entry in sysfs; its number is not the same everywhere. */
 export function adapterFolder(): string | undefined {
@@ -22,16 +20,6 @@ export function deviceFile(): string | undefined {
   const folder = adapterFolder();
   const path = folder && join("/dev", basename(folder));
   return path && existsSync(path) ? path : undefined;
-}
-
-/** Waits, but not for ever. @returns milliseconds it took */
-export async function until(what: string, condition: () => boolean): Promise<number> {
-  const start = performance.now();
-  while (!condition()) {
-    if (performance.now() - start > DEADLINE_MS) throw new Error(`in ${DEADLINE_MS} ms it never came: ${what}`);
-    await pause(20);
-  }
-  return Math.round(performance.now() - start);
 }
 
 /** The device file without our driver: every call gives its result, or the name of its error number. */

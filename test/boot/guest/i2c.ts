@@ -1,16 +1,15 @@
 /** Runs inside the guest: our driver and our command line on a bus of the kernel, and what the kernel itself answers. */
 import { spawnSync } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
-import { createInterface } from "node:readline";
 import { setTimeout as pause } from "node:timers/promises";
-import { ThornkeyError } from "../../../src/errors.ts";
 import { openI2cDevice } from "../../../src/machine/i2c-dev.ts";
 import { verifyP256Digest } from "../../../src/machine/openssl.ts";
 import { type Chip, openChip } from "../../../src/roots/atecc/chip.ts";
 import { GenKeyPublic, Random } from "../../../src/roots/atecc/commands.ts";
 import { signDigest } from "../../../src/roots/atecc/conversations.ts";
-import type { FromGuest } from "../report.ts";
-import { claim, deviceFile, I2C, rawDevice, until } from "./kernel-bus.ts";
+import { claim, deviceFile, I2C, rawDevice } from "./kernel-bus.ts";
+import { ask, end, failure, must, mustBe, step } from "./steps.ts";
+import { until } from "./wait.ts";
 
 const CHIP = 0x60;
 const SLEEP = 0x01;
@@ -39,25 +38,6 @@ const KERNEL = {
 } as const;
 const UNPLUGGED = { write: "EIO", longWrite: "EIO", read: "EIO", slave: 0 } as const;
 
-const host = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
-const say = (report: FromGuest) => process.stdout.write(`\n${JSON.stringify(report)}\n`);
-
-async function ask(what: "unplug" | "plug"): Promise<void> {
-  say({ kind: "ask", what });
-  await host.next();
-}
-
-async function step(name: string, work: () => Promise<unknown> | unknown): Promise<void> {
-  const start = performance.now();
-  const report = (ok: boolean, detail: unknown) =>
-    say({ kind: "result", step: name, ok, milliseconds: Math.round(performance.now() - start), detail });
-  try {
-    report(true, (await work()) ?? "");
-  } catch (error) {
-    report(false, error instanceof Error ? (error.stack ?? error.message) : String(error));
-  }
-}
-
 function thornkey(...args: string[]) {
   const { status, signal, error, stdout, stderr } = spawnSync(process.execPath, ["src/cli/main.ts", ...args], {
     encoding: "utf8",
@@ -66,29 +46,6 @@ function thornkey(...args: string[]) {
   });
   if (status !== 0) throw new Error(`${error ?? signal ?? `status ${status}`}: ${stderr}${stdout}`);
   return { stdout, stderr };
-}
-
-/** @returns the error code of what must fail */
-async function failure(work: () => Promise<unknown> | unknown): Promise<ThornkeyError> {
-  try {
-    await work();
-  } catch (error) {
-    if (error instanceof ThornkeyError) return error;
-    throw error;
-  }
-  throw new Error("it did not fail");
-}
-
-function must(condition: boolean, otherwise: string): void {
-  if (!condition) throw new Error(otherwise);
-}
-
-/** @returns what was seen, when it is what was expected */
-function mustBe<Seen extends object>(seen: Seen, expected: Partial<Seen>): Seen {
-  const wrong = Object.entries(expected).filter(([name, value]) => seen[name as keyof Seen] !== value);
-  const shown = wrong.map(([name, value]) => `${name}: ${seen[name as keyof Seen]} instead of ${value}`);
-  must(wrong.length === 0, shown.join(", "));
-  return seen;
 }
 
 const withChip = async <T>(use: (chip: Chip) => Promise<T>): Promise<T> => {
@@ -239,5 +196,4 @@ await step("unplugged and plugged in again under a chip at work", () =>
   }),
 );
 
-say({ kind: "end" });
-process.exit(0);
+end();
