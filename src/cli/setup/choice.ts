@@ -61,7 +61,7 @@ const QUESTIONS: readonly (readonly [question: string, answer: keyof Worth])[] =
 ];
 
 /** What protects nothing, whatever it is called. */
-const IN_SOFTWARE = { card: "NO", board: "NO", root: "has the keys" } as const;
+const IN_SOFTWARE = { card: "NO", board: "NO", root: "has the keys", price: "nothing" } as const;
 
 /** @returns a table with a column for each: its head, and its rows */
 export function worthOf(found: readonly Found[]): { head: readonly string[]; rows: readonly (readonly string[])[] } {

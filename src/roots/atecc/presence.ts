@@ -6,8 +6,8 @@
  *   command, and all commands are even or a maker's own (04 and 06: reset; 09 of some converters); ours is 01, by which a
  *   master would introduce itself (UM10204, 3.1.13).
  * - At an address where a chip may be, one byte is read. A sleeping chip acknowledges nothing, and one that was woken
- *   answers 04 11 33 43; what begins otherwise is somebody else's and is not asked again. So a stranger there gives one
- *   byte away, as to i2cdetect, and is never written to: a written byte could be a register, a value, a page.
+ *   answers 04 11 33 43; what begins otherwise is somebody else's and is not asked again (FF alone is also a chip's that is awake, and is asked
+ *   once more). So a stranger there gives one byte away, as to i2cdetect, and is never written to: a written byte could be a register, a value, a page.
  * - Only a chip that has answered is written to: it is put back to sleep.
  *
  * An SMBus quick command would give away less, but it is a write to some devices, and some controllers refuse it.
@@ -42,39 +42,47 @@ const PAST_THE_END = 0xff;
 /** The watchdog's longest time, in milliseconds: then a chip that somebody left awake sleeps. */
 const WATCHDOG = 1700;
 
-/** With calls that block. @throws ThornkeyError `ROOT_UNAVAILABLE` when there is no bus */
+/** With calls that block. A token wakes all chips of the bus, so all are asked after one, and all sleep at the end. */
 export function lookForChips(bus: I2cBus, clock: Clock, addresses: readonly number[]): readonly Presence[] {
-  return addresses.map((address) => {
-    try {
-      return { address, who: look(bus, clock, address) };
-    } catch (error) {
-      if (!(error instanceof ThornkeyError)) throw error;
-      return { address, who: "claimed", says: error.message };
-    }
-  });
-}
-
-function look(bus: I2cBus, clock: Clock, address: number): "chip" | "nobody" | "stranger" {
+  const answers = new Map<number, Presence>();
   for (const wait of [TIMING.wakeHigh, TIMING.wakeHighSelfTest]) {
+    const undecided = addresses.filter((address) => [undefined, "nobody"].includes(answers.get(address)?.who));
+    if (undecided.length === 0) break;
     bus.write(GENERAL_CALL, WAKE_BYTE);
     clock.sleep(wait);
-    const first = bus.read(address, 1);
-    if (first?.[0] === WAKE_ANSWER) return hasWoken(bus, address, first) ? "chip" : "stranger";
-    if (first !== undefined && first[0] !== PAST_THE_END) return "stranger";
-    if (first !== undefined)
-      clock.sleep(WATCHDOG); // perhaps a chip that is awake: then it sleeps after that
-    else if (wait === TIMING.wakeHighSelfTest) return "nobody";
+    for (const address of undecided) answers.set(address, ask(bus, address));
+    // A chip that somebody left awake sleeps after that, and wakes with the next token.
+    if (undecided.some((address) => answers.get(address)?.says === MAY_BE_AWAKE)) clock.sleep(WATCHDOG);
   }
-  return "stranger";
+  for (const { address, who } of answers.values()) if (who === "chip") bus.write(address, SLEEP);
+  return addresses.flatMap((address) => answers.get(address) ?? []).map(settled);
+}
+
+/** Of somebody who gives FF. */
+const MAY_BE_AWAKE = "may be awake";
+
+/** Who still gives FF after the second token is no chip. */
+function settled(presence: Presence): Presence {
+  return presence.says === MAY_BE_AWAKE ? { address: presence.address, who: "stranger" } : presence;
+}
+
+function ask(bus: I2cBus, address: number): Presence {
+  try {
+    const first = bus.read(address, 1);
+    if (first === undefined) return { address, who: "nobody" };
+    if (first[0] === PAST_THE_END) return { address, who: "nobody", says: MAY_BE_AWAKE };
+    return { address, who: first[0] === WAKE_ANSWER && hasWoken(bus, address, first) ? "chip" : "stranger" };
+  } catch (error) {
+    if (!(error instanceof ThornkeyError)) throw error;
+    return { address, who: "claimed", says: error.message };
+  }
 }
 
 function hasWoken(bus: I2cBus, address: number, first: Uint8Array): boolean {
   const rest = bus.read(address, WAKE_ANSWER - 1);
   const payload = rest && decodeAnswer(concat(first, rest));
   const [status] = payload ?? [];
-  if (payload?.length !== 1 || (status !== STATUS.awake && status !== STATUS.selfTest)) return false;
-  bus.write(address, SLEEP);
-  return true;
+  return payload?.length === 1 && (status === STATUS.awake || status === STATUS.selfTest);
 }
 
 /** What the thread does that has the bus. */
