@@ -99,8 +99,8 @@ describe("the vault's unit", () => {
 
   it("waits for its device, by the name systemd gives it", () => {
     expect(vaultUnit("atecc:/dev/i2c-1")).toContain("After=dev-i2c\\x2d1.device\n");
-    const escape = spawnSync("systemd-escape", ["--path", "--suffix=device", "/dev/i2c-1"], { encoding: "utf8" });
-    if (escape.status === 0) expect(`${deviceUnit("/dev/i2c-1")}\n`).toBe(escape.stdout);
+    const escaped = spawnSync("systemd-escape", ["--path", "--suffix=device", "/dev/i2c-1"], { encoding: "utf8" });
+    if (escaped.status === 0) expect(`${deviceUnit("/dev/i2c-1")}\n`).toBe(escaped.stdout);
   });
 
   it("puts nothing of memory on a disk", () => {
