@@ -5,13 +5,14 @@ import { ThornkeyError } from "../errors.ts";
 import { hostFiles, LISTING_BYTES } from "../machine/host-files.ts";
 import { chosen, mustSayYes } from "./ask-owner.ts";
 import { lockHolder } from "./checks/running.ts";
-import { CONFIGURATION_FILE, DEFAULTS, readConfiguration } from "./configuration.ts";
+import { CONFIGURATION_FILE, type Configuration, DEFAULTS, readConfiguration } from "./configuration.ts";
 import { note, print, printJson, table } from "./output.ts";
 import { uninstall } from "./programs/installed.ts";
 import type { PlannedFile } from "./programs/recipe.ts";
 import { type Choice, choicesFrom, warningsAbout, worthOf } from "./setup/choice.ts";
 import {
   type DoneStep,
+  enableIn,
   hasSysusers,
   RESTART,
   runSteps,
@@ -100,17 +101,16 @@ async function setup(options: SetupOptions): Promise<void> {
   if (options.undo) return undo(options);
   const elsewhere = resolve(options.to) !== "/";
   // What the machine has on which an image is built says nothing of the device.
-  const found = elsewhere && options.root !== undefined ? NOTHING : await lookedFor(options);
-  const choices = choicesFrom(found);
+  const before = await configuredBefore(options.to);
+  const looked = elsewhere && options.root !== undefined ? undefined : await lookedFor(options, before);
+  const found = looked ?? { found: [], troubles: [] };
+  const choices = withBefore(before.root, choicesFrom(found));
   if (!options.json) for (const line of searchLines(found, choices)) print(line);
   const root = options.root ?? (await chooseFrom(choices, found, options));
   const { parts, specification } = rootPartsOf(root);
   const program = installedProgram(options);
   const files = filesFor(specification, parts, program);
-  const warnings = [
-    ...warningsAbout(parts, elsewhere ? { found: [], troubles: [] } : found),
-    ...concernsAbout(program),
-  ];
+  const warnings = [...warningsAbout(parts, looked), ...concernsAbout(program)];
   if (!options.json) for (const warning of warnings) note(`warning: ${warning}`);
   const steps = stepsAfterWriting(parts, hasSysusers());
   const first = found.found.filter(({ root }) => parts.some((part) => part.specification === root));
@@ -138,16 +138,32 @@ async function setup(options: SetupOptions): Promise<void> {
     ? all.map((step): DoneStep => ({ step, fate: "not run", why: "for an image: its first boot does it" }))
     : runSteps(changed.length > 0 || mayStart ? all : [], services);
   const waiting = done.filter(({ fate }) => fate !== "done" && !elsewhere).map(({ step }) => stepText(step));
-  const next = [...waiting, ...firstLines, ...(mayStart ? [] : [stepText(START)])];
+  const enable = elsewhere ? enableIn(resolve(options.to)) : stepText(START);
+  const next = [...waiting, ...firstLines, ...(mayStart ? [] : [enable])];
   show(options, { ...outcome, changed, steps: done, next: [...new Set(next)] });
   if (done.some(({ fate }) => fate === "failed")) process.exitCode = 1;
 }
 
-const NOTHING: Search = { found: [], troubles: [] };
+/** A configuration that cannot be read keeps nobody from writing or taking away another. */
+async function configuredBefore(to: string): Promise<Configuration> {
+  try {
+    return await readConfiguration(join(to, CONFIGURATION_FILE));
+  } catch (error) {
+    if (error instanceof ThornkeyError) return {};
+    throw error;
+  }
+}
 
-function lookedFor({ host, bus }: SetupOptions): Promise<Search> {
+/** Where a vault is already it stays, unless somebody says otherwise; while it runs, its chip is not even looked for. */
+function withBefore(before: string | undefined, choices: readonly Choice[]): readonly Choice[] {
+  if (before === undefined) return choices;
+  const stay = { root: before, reason: "the configuration that is there says so" };
+  return [stay, ...choices.filter(({ root }) => root !== before)];
+}
+
+function lookedFor({ host, bus }: SetupOptions, { state = DEFAULTS.state }: Configuration): Promise<Search> {
   const locks = hostFiles("/").text("proc/locks", LISTING_BYTES) ?? "";
-  const vault = lockHolder(join(process.env.THORNKEY_STATE ?? DEFAULTS.state, "lock"), locks);
+  const vault = lockHolder(join(process.env.THORNKEY_STATE ?? state, "lock"), locks);
   return search(FINDERS, { host: hostFiles(host), vault, buses: bus });
 }
 
@@ -227,10 +243,10 @@ async function undo(options: SetupOptions): Promise<void> {
   note(`what stays: the state in ${DEFAULTS.state} with its keys, and the users`);
 }
 
-/** For what has to be told to udev. A configuration that cannot be read keeps nobody from taking it away. */
+/** For what has to be told to udev. */
 async function partsWritten(to: string): Promise<readonly RootPart[]> {
+  const { root } = await configuredBefore(to);
   try {
-    const { root } = await readConfiguration(join(to, CONFIGURATION_FILE));
     return root === undefined ? [] : rootPartsOf(root).parts;
   } catch (error) {
     if (error instanceof ThornkeyError) return [];

@@ -111,11 +111,16 @@ export function choicesFrom({ found }: Search): readonly Choice[] {
   return [...both, ...alone, ...last];
 }
 
-/** What somebody should hear before a root is written down. */
-export function warningsAbout(parts: readonly RootPart[], { found }: Search): readonly string[] {
+/**
+ * What somebody should hear before a root is written down.
+ *
+ * @param search undefined when nobody looked
+ */
+export function warningsAbout(parts: readonly RootPart[], search: Search | undefined): readonly string[] {
   return parts.flatMap(({ kind, specification }) => {
     if (kind === "emulated") return [`${specification} protects nothing: whoever has the files has the keys`];
-    const there = found.find(({ root }) => root === specification);
+    if (search === undefined) return [];
+    const there = search.found.find(({ root }) => root === specification);
     if (there === undefined) return [`${specification} was not found here; it is written down as you say`];
     const notReady = there.usable ? [] : [`${specification} cannot be used yet`];
     return [...notReady, ...there.notes.map((note) => `${specification}: ${note}`)];

@@ -30,6 +30,11 @@ export const START: Step = {
   needs: "systemd",
 };
 
+/** The same for an image that does not run. */
+export function enableIn(folder: string): string {
+  return stepText({ command: ["systemctl", `--root=${folder}`, "enable", VAULT_UNIT, GATE_UNIT], needs: "nothing" });
+}
+
 /** Another root, or another program, is taken with a restart; one that does not run is not started. */
 export const RESTART: Step = { command: ["systemctl", "try-restart", VAULT_UNIT, GATE_UNIT], needs: "systemd" };
 

@@ -188,6 +188,14 @@ describe("writing", { timeout: 120_000 }, () => {
     expect(setup(to, "--undo").status).toBe(4);
   });
 
+  it("stays on the hardware that is configured, until somebody says otherwise", () => {
+    const to = lab.machine("stays");
+    expect(setup(to, ...PI).status).toBe(0);
+    const again = JSON.parse(setup(to, "--yes").stdout);
+    expect(again).toMatchObject({ root: "atecc:/dev/i2c-1+pi", changed: [] });
+    expect(JSON.parse(setup(to, "--root", "tpm:/dev/tpmrm0").stdout).root).toBe("tpm:/dev/tpmrm0");
+  });
+
   it("another root takes away what only the one before needed", () => {
     const to = lab.machine("other");
     const before = digestOfTree(to);
