@@ -106,6 +106,7 @@ async function setup(options: SetupOptions): Promise<void> {
   const found = looked ?? { found: [], troubles: [] };
   const choices = withBefore(before.root, choicesFrom(found));
   if (!options.json) for (const line of searchLines(found, choices)) print(line);
+  if (looked !== undefined && process.getuid?.() !== 0) note("not root: what only root may open was not seen");
   const root = options.root ?? (await chooseFrom(choices, found, options));
   const { parts, specification } = rootPartsOf(root);
   const program = installedProgram(options);
