@@ -8,7 +8,7 @@ import { MACHINE_CHECKS } from "./checks/machine.ts";
 import { lockHolder, RUNNING_CHECKS } from "./checks/running.ts";
 import { headerIn, STATE_CHECKS } from "./checks/state.ts";
 import { print, printJson } from "./output.ts";
-import { rootOption, runOption, stateOption } from "./up.ts";
+import { hostOption, rootOption, runOption, stateOption } from "./up.ts";
 
 const CHECKS = [...MACHINE_CHECKS, ...STATE_CHECKS, ...RUNNING_CHECKS];
 
@@ -30,7 +30,7 @@ export function doctorCommand(): Command {
     .addOption(stateOption())
     .addOption(runOption())
     .addOption(rootOption())
-    .option("--host <dir>", "the directory that is / for what the host says of itself", "/")
+    .addOption(hostOption().default("/"))
     .option("--json", "print JSON")
     .addHelpText("after", "\nExit status: 0 when nothing failed, else 1. Of 'warn' you decide yourself.")
     .action(doctor);

@@ -3,6 +3,7 @@ import type { Command } from "commander";
 /** Groups of commands by their names, in the order of the help; only what is asked for is loaded. */
 export const GROUPS: readonly (readonly [names: readonly string[], load: () => Promise<readonly Command[]>])[] = [
   [["tour"], async () => [(await import("./tour.ts")).tourCommand()]],
+  [["setup"], async () => [(await import("./setup.ts")).setupCommand()]],
   [["up"], async () => [(await import("./up.ts")).upCommand()]],
   [["status"], async () => [(await import("./status.ts")).statusCommand()]],
   [["key"], async () => [(await import("./key.ts")).keyCommand()]],

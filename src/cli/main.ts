@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from "commander";
 import { ERROR_CODES, ThornkeyError } from "../errors.ts";
+import { configure } from "./configuration.ts";
 import { GROUPS } from "./groups.ts";
 import { note } from "./output.ts";
 import { VERSION } from "./version.ts";
@@ -25,6 +26,7 @@ const groups = GROUPS.filter(([names]) => names.some((name) => name === asked));
 for (const [, load] of groups.length > 0 ? groups : GROUPS) {
   for (const command of await load()) program.addCommand(command);
 }
+configure(program);
 exitWithUsageStatus(program);
 
 try {

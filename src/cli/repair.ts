@@ -7,7 +7,7 @@ import { collect } from "./ask.ts";
 import { mustSayYes } from "./ask-owner.ts";
 import { halfCommand, halfEnvironment, REPAIR_FLAGS } from "./halves.ts";
 import { note, print, printJson, table } from "./output.ts";
-import { rootOption, stateOption } from "./up.ts";
+import { hostOption, rootOption, stateOption } from "./up.ts";
 
 interface RepairOptions {
   readonly state: string;
@@ -32,7 +32,7 @@ export function repairCommand(): Command {
     .description("restore what is left of a damaged state, and say what is lost; the vault must be stopped")
     .addOption(stateOption())
     .addOption(rootOption())
-    .option("--host <dir>", "the directory that is / for what tells this host from others")
+    .addOption(hostOption())
     .option("--timing <timing>", "of an emulated chip: none, typical, maximum")
     .option("--dry-run", "only look, and change nothing")
     .option("--yes", "do not ask")

@@ -4,6 +4,7 @@ import { mkdirSync } from "node:fs";
 import { constants } from "node:os";
 import { Command, Option } from "commander";
 import { ThornkeyError } from "../errors.ts";
+import { argumentsOfHalf, DEFAULTS, fromConfiguration } from "./configuration.ts";
 import { type HalfName, halfCommand, halfEnvironment } from "./halves.ts";
 import { note, print } from "./output.ts";
 import { supervise } from "./supervisor.ts";
@@ -25,7 +26,7 @@ export function upCommand(): Command {
     .addOption(stateOption())
     .addOption(runOption())
     .addOption(rootOption())
-    .option("--host <dir>", "the directory that is / for what tells this host from others")
+    .addOption(hostOption())
     .addOption(new Option("--timing <timing>", "of an emulated chip").choices(["none", "typical", "maximum"]))
     .option("--stay", "go on when the vault refuses to open, so that 'thornkey status' tells why")
     .addOption(new Option("--until-stdin-closes", "end when standard input does").hideHelp())
@@ -33,27 +34,37 @@ export function upCommand(): Command {
 }
 
 export function stateOption(): Option {
-  return new Option("--state <dir>", "the vault's state").env("THORNKEY_STATE").default("/var/lib/thornkey");
+  return fromConfiguration(
+    new Option("--state <dir>", "the vault's state").env("THORNKEY_STATE").default(DEFAULTS.state),
+  );
 }
 
 export function rootOption(): Option {
-  return new Option(
-    "--root <spec>",
-    "emulated:FILE, atecc:/dev/i2c-1, tpm:/dev/tpmrm0, pkcs11:/path/module.so?token=LABEL, pi; A+B needs both; may be repeated",
-  )
-    .argParser((spec: string, before: string | undefined) => (before === undefined ? spec : `${before}+${spec}`))
-    .env("THORNKEY_ROOT");
+  return fromConfiguration(
+    new Option(
+      "--root <spec>",
+      "emulated:FILE, atecc:/dev/i2c-1, tpm:/dev/tpmrm0, pkcs11:/path/module.so?token=LABEL, pi; A+B needs both; may be repeated",
+    )
+      .argParser((spec: string, before: string | undefined) => (before === undefined ? spec : `${before}+${spec}`))
+      .env("THORNKEY_ROOT"),
+  );
 }
 
 export function runOption(): Option {
-  return new Option("--run <dir>", "folder of the sockets").env("THORNKEY_RUN").default("/run/thornkey");
+  return fromConfiguration(
+    new Option("--run <dir>", "folder of the sockets").env("THORNKEY_RUN").default(DEFAULTS.run),
+  );
+}
+
+export function hostOption(): Option {
+  return fromConfiguration(new Option("--host <dir>", "the directory that is / for what tells this host from others"));
 }
 
 async function up(options: UpOptions): Promise<void> {
   const { state, run, root, host, timing } = options;
   if (root === undefined) {
     throw new ThornkeyError("USAGE", "--root says which hardware holds the keys, and nothing is taken for granted", {
-      hint: "--root atecc:/dev/i2c-1 on a device; --root emulated:FILE to try it out, which protects nothing",
+      hint: "--root emulated:FILE is to try it out, and protects nothing; on a device 'thornkey setup' finds the hardware",
     });
   }
   try {
@@ -99,7 +110,7 @@ function halfCommandOf(name: HalfName, description: string): Command {
 
 /** Replaces this process, or where Node cannot, stands before the other and hands signals and status on. */
 async function become(name: HalfName, args: readonly string[]): Promise<void> {
-  const command = halfCommand(name, args);
+  const command = halfCommand(name, await argumentsOfHalf(name, args));
   if (process.execve !== undefined) {
     process.removeAllListeners("warning"); // that execve is experimental is nothing for the journal of a service
     process.execve(process.execPath, [process.execPath, ...command], halfEnvironment());

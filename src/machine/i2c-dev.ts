@@ -67,15 +67,19 @@ const HINTS = new Map<number, string>([
  * Source: Linux, drivers/i2c/i2c-dev.c (i2cdev_ioctl, i2cdev_read, i2cdev_write).
  *
  * @param path such as /dev/i2c-1
+ * @param options.asItIs leaves time-out and retries of the adapter as they are, for somebody who only looks; then a wait
+ * ends when the driver says so, usually after a second
  * @throws ThornkeyError `ROOT_UNAVAILABLE` when the device cannot be opened, and from transactions when the bus is
  * gone or the address is claimed by a kernel driver
  */
-export function openI2cDevice(path: string): I2cBus {
+export function openI2cDevice(path: string, options: { readonly asItIs?: boolean } = {}): I2cBus {
   const c = libc();
   let fd = c.open(path, O_RDWR | O_CLOEXEC, 0);
   if (fd < 0) throw unavailable(`The I2C bus ${path} cannot be opened`, c.errno());
-  c.ioctlNumber(fd, I2C_TIMEOUT, TIMEOUT_TENS);
-  c.ioctlNumber(fd, I2C_RETRIES, 0);
+  if (!options.asItIs) {
+    c.ioctlNumber(fd, I2C_TIMEOUT, TIMEOUT_TENS);
+    c.ioctlNumber(fd, I2C_RETRIES, 0);
+  }
   let selected = -1;
 
   function select(address: number): void {

@@ -11,12 +11,13 @@ export interface Ended {
   readonly stderr: string;
 }
 
-const ENVIRONMENT = {
+export const ENVIRONMENT = {
   ...process.env,
   NODE_OPTIONS: "",
   THORNKEY_ROOT: undefined,
   THORNKEY_RUN: undefined,
   THORNKEY_STATE: undefined,
+  THORNKEY_CONFIG: undefined,
 };
 
 export function thornkey(args: readonly string[], input: string | Uint8Array = ""): Ended {

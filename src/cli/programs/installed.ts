@@ -94,6 +94,12 @@ export function uninstall(to: string, manifestPath: string, force: boolean): rea
   return mine.map(({ path }) => path);
 }
 
+/** @returns what an earlier use of this manifest wrote. @throws ThornkeyError `MALFORMED` */
+export function installedBy(to: string, manifestPath: string): Manifest | undefined {
+  const path = join(to, manifestPath);
+  return existsSync(path) ? readManifest(path) : undefined;
+}
+
 /** @throws ThornkeyError `ABORTED` for files that are there and that somebody changed, unless forced */
 function mustBeAsWritten(to: string, files: readonly InstalledFile[], force: boolean): void {
   if (force) return;
