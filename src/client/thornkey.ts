@@ -10,6 +10,7 @@ import type {
   Namespace,
   OperationName,
   ReplyOf,
+  RootLockout,
   VaultEvent,
   VaultStatus,
   WalletSummary,
@@ -109,6 +110,10 @@ export interface Thornkey extends AsyncDisposable {
     /** @param root its specification or serial number */
     remove(root: string, args?: With<"root.remove", "root">): Promise<ReplyOf<"root.remove">>;
     move(args: With<"root.move">): Promise<ReplyOf<"root.move">>;
+    /** Of parts that count failures. */
+    lockouts(options?: CallOptions): Promise<readonly RootLockout[]>;
+    /** @returns how they are afterwards. @throws ThornkeyError `ROOT_REFUSED` when another program has that right */
+    resetLockout(args?: With<"root.lockout.reset">): Promise<readonly RootLockout[]>;
   };
   /** Trees of keys derived from one secret. Mnemonics are answered once, as ASCII words. */
   readonly wallets: {
@@ -216,6 +221,8 @@ export function thornkeyOver(transport: Transport): Thornkey {
       add: (args) => plain("root.add")(args),
       remove: (root, args = {}) => plain("root.remove")({ root, ...args }),
       move: (args) => plain("root.move")(args),
+      lockouts: async (options) => (await call("root.lockout", {}, options)).lockouts,
+      resetLockout: async (args = {}) => (await plain("root.lockout.reset")(args)).lockouts,
     },
     binding: {
       status: (options) => call("bind.status", {}, options),

@@ -207,6 +207,19 @@ const ROOT_INFO = record({
 });
 export type RootInfo = Infer<typeof ROOT_INFO>;
 
+const LOCKOUT = record({
+  specification: text(1000),
+  model: text(400),
+  serial: text(128),
+  failures: count,
+  most: integer(0, Number.MAX_SAFE_INTEGER, "at so many it locks"),
+  interval: integer(0, Number.MAX_SAFE_INTEGER, "seconds until it forgets one"),
+  recovery: integer(0, Number.MAX_SAFE_INTEGER, "seconds until a wrong lockout authorisation is forgiven"),
+  locked: flag(),
+  owner: oneOf(["vault", "nobody", "other"], "whose the lockout authorisation is"),
+});
+export type RootLockout = Infer<typeof LOCKOUT>;
+
 const rootSpecification = text(2000, undefined, "atecc:/dev/i2c-1, tpm:/dev/tpmrm0, A+B, 2of(A,B,C)");
 const ROOT_WISHES = {
   leaveBehind: optional(flag("keys inside hardware that is left are forgotten")),
@@ -966,6 +979,21 @@ export const OPERATIONS = {
     { specification: rootSpecification, ...ROOT_WISHES },
     ROOT_CHANGE.fields,
     { ...changes, deadline: ROOT_CHANGES },
+  ),
+  "root.lockout": operation(
+    "The defence of hardware against guessing: failures, when it locks, and who can make it forget them.",
+    "observer",
+    "GET /v1/roots/lockout",
+    {},
+    { lockouts: list(LOCKOUT, 8) },
+    looks,
+  ),
+  "root.lockout.reset": operation(
+    "Makes hardware forget the failures that it counted.",
+    "administrator",
+    "POST /v1/roots/lockout/reset",
+    { root: optional(text(1000, undefined, "specification or serial number, where several have such a defence")) },
+    { lockouts: list(LOCKOUT, 8) },
   ),
 
   "journal.read": operation(

@@ -56,7 +56,29 @@ export interface Root {
   /** Destroys everything the root can destroy. What cannot be is named. */
   zeroize(): Promise<ZeroizeReport>;
 
+  /** Its defence against guessing; only where there is one. */
+  lockout?(): Promise<Lockout>;
+
+  /** Forgets the failures. @throws ThornkeyError `ROOT_REFUSED` when another program has that right */
+  resetLockout?(): Promise<void>;
+
   close(): Promise<void>;
+}
+
+/** A defence against guessing authorisations. */
+export interface Lockout {
+  /** Failures it remembers. */
+  readonly failures: number;
+  /** At so many it locks. */
+  readonly most: number;
+  /** Seconds until it forgets one. */
+  readonly interval: number;
+  /** Seconds until a wrong authorisation of its own is forgiven. */
+  readonly recovery: number;
+  /** Whether it is locked now. */
+  readonly locked: boolean;
+  /** Whose its own authorisation is; nobody's is everybody's. */
+  readonly owner: "vault" | "nobody" | "other";
 }
 
 /** Names a key inside its root; stable as long as the key lives. It tells nothing secret. */

@@ -18,9 +18,9 @@ import { type CompositeRoot, openComposite } from "../roots/composite/root.ts";
 import { openPiRoot } from "../roots/pi/root.ts";
 import { openPkcs11Root, parsePkcs11Location } from "../roots/pkcs11/index.ts";
 import type { Root } from "../roots/root.ts";
+import { parseRootParts, type RootParts } from "../roots/root-parts.ts";
 import { parseTpmLocation } from "../roots/tpm/location.ts";
 import { openTpmRoot } from "../roots/tpm/root.ts";
-import { parseRootParts, type RootParts } from "./root-parts.ts";
 
 /** What a state remembers of the root it belongs to. */
 export interface RootIdentity {

@@ -84,6 +84,8 @@ describe("a client", () => {
     await thornkey.roots.add({ specification: "tpm:/dev/tpmrm0" });
     await thornkey.roots.remove("tpm:/dev/tpmrm0");
     await thornkey.roots.move({ specification: "pi" });
+    await thornkey.roots.lockouts();
+    await thornkey.roots.resetLockout();
     await thornkey.binding.status();
     await thornkey.binding.now();
     await thornkey.binding.seal({ rehearse: true });

@@ -152,7 +152,7 @@ async function askChip(
  * @returns its process; undefined when nobody holds it, or it cannot be told
  */
 export function lockHolder(path: string, locks: string): number | undefined {
-  const stats = statSync(path, { throwIfNoEntry: false });
+  const stats = statOf(path);
   if (stats === undefined) return undefined;
   const holders = locks.split("\n").flatMap((line) => {
     // "1: FLOCK  ADVISORY  WRITE 1234 08:01:5678 0 EOF" (proc_locks(5)); waiting ones have an arrow.
@@ -163,4 +163,13 @@ export function lockHolder(path: string, locks: string): number | undefined {
   // Two file systems may have a file of this number: the one that wrote its own into it.
   const written = Number.parseInt(readFileSync(path, "latin1"), 10);
   return holders.find((pid) => pid === written);
+}
+
+/** @returns undefined also for what this user may not look at */
+function statOf(path: string) {
+  try {
+    return statSync(path, { throwIfNoEntry: false });
+  } catch {
+    return undefined;
+  }
 }

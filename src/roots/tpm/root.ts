@@ -2,8 +2,7 @@ import { Secret } from "../../bytes/secret.ts";
 import { ThornkeyError } from "../../errors.ts";
 import { type CallOptions, type Owner, ownerOf } from "../owner.ts";
 import { threadOwner } from "../owner-thread.ts";
-import type { KeyHandle, Root } from "../root.ts";
-import type { Lockout } from "./facts.ts";
+import type { KeyHandle, Lockout, Root } from "../root.ts";
 import { formatTpmLocation, type TpmLocation } from "./location.ts";
 import type { TpmOwnerData } from "./owner.ts";
 import type { OpenOptions, Silicon } from "./silicon.ts";
@@ -26,7 +25,7 @@ export interface TpmRoot extends Root {
   /** TPM2_ActivateCredential. @returns the credential, at most 32 bytes */
   activateCredential(blob: Uint8Array, secret: Uint8Array): Promise<Secret>;
   /** The defence against guessing. */
-  lockout(): Promise<Lockout & { locked: boolean }>;
+  lockout(): Promise<Lockout>;
   /** Forgets the failures. @throws ThornkeyError `ROOT_REFUSED` when another program has that right */
   resetLockout(): Promise<void>;
 }

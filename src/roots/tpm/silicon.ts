@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { equal } from "../../bytes/bytes.ts";
 import { Secret } from "../../bytes/secret.ts";
 import { ThornkeyError } from "../../errors.ts";
-import type { Capabilities, KeyHandle, KeySpecification, SigningWay, ZeroizeReport } from "../root.ts";
+import type { Capabilities, KeyHandle, KeySpecification, Lockout, SigningWay, ZeroizeReport } from "../root.ts";
 import { authFrom } from "./auth.ts";
 import {
   Clear,
@@ -20,8 +20,9 @@ import {
 import { HANDLE } from "./constants.ts";
 import { counterAt, defineCounter, freeIndex } from "./counter.ts";
 import { evidenceOf } from "./evidence.ts";
-import { factsOf, type Lockout, type TpmFacts } from "./facts.ts";
+import { factsOf, type TpmFacts } from "./facts.ts";
 import { create, keysOf } from "./keys.ts";
+import { lockoutOwner } from "./lockout.ts";
 import { again, objectsOf } from "./objects.ts";
 import { findParent, makeParent, type Parent, serialOf } from "./parent.ts";
 import { TpmRefusal } from "./response-code.ts";
@@ -330,9 +331,11 @@ export function siliconOn(tpm: Tpm, { folder, expected }: OpenOptions) {
     identity: whenOpen(() => evidence.identity()),
     activateCredential: whenOpen((blob: Uint8Array, secret: Uint8Array) => evidence.activateCredential(blob, secret)),
     zeroize: whenOpen(() => clear()),
-    lockout: whenOpen((): Lockout & { locked: boolean } => {
+    lockout: whenOpen((): Lockout => {
+      const { file, parent } = opened();
       const { lockout, permanent } = again(tpm, () => factsOf(tpm));
-      return { ...lockout, locked: permanent.inLockout };
+      const owner = lockoutOwner(permanent, file, parent.entity.name);
+      return { ...lockout, locked: permanent.inLockout, owner };
     }),
     resetLockout: whenOpen((): void => {
       const { file } = opened();

@@ -94,8 +94,11 @@ const FIRST_WAIT = 10;
 const LONGEST_WAIT = 400;
 const HEADER = 10;
 
-/** @param open connects to the TPM. @throws nothing: the first command connects */
-export function tpmOver(open: () => TpmTransport, clock: Pick<Clock, "sleep">): Tpm {
+/**
+ * @param open connects to the TPM; the first command does
+ * @param options.visits whether what others left in it stays, as it does for somebody who only looks
+ */
+export function tpmOver(open: () => TpmTransport, clock: Pick<Clock, "sleep">, { visits = false } = {}): Tpm {
   let transport: TpmTransport | undefined;
   let salted: { readonly key: Entity; readonly area: PublicArea } | undefined;
   let main: Session | undefined;
@@ -107,7 +110,7 @@ export function tpmOver(open: () => TpmTransport, clock: Pick<Clock, "sleep">): 
     forget();
     start();
     // Behind a resource manager nothing is ever left over; a bare TPM keeps what somebody left who died.
-    flushLeftovers();
+    if (!visits) flushLeftovers();
     return transport;
   }
 

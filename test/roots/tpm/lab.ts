@@ -9,6 +9,12 @@ import type { TpmLocation } from "../../../src/roots/tpm/location.ts";
 export const HAS_SWTPM = spawnSync("swtpm", ["--version"]).status === 0;
 if (!HAS_SWTPM) process.stderr.write("swtpm is not installed: the tests of the TPM are skipped\n");
 
+export const HAS_TPM2_TOOLS =
+  spawnSync("tpm2_sign", ["--version"]).status === 0 && existsSync("/usr/share/doc/libtss2-tcti-swtpm0");
+export const HAS_TPM2_PROVIDER = existsSync("/usr/share/doc/tpm2-openssl");
+if (HAS_SWTPM && !HAS_TPM2_TOOLS) process.stderr.write("tpm2-tools are not installed: their tests are skipped\n");
+if (HAS_SWTPM && !HAS_TPM2_PROVIDER) process.stderr.write("tpm2-openssl is not installed: its tests are skipped\n");
+
 export interface SoftwareTpm {
   readonly location: TpmLocation;
   readonly socket: string;
