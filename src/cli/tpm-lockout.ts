@@ -98,7 +98,8 @@ async function looked({ root, state }: LockoutOptions): Promise<Lockout> {
   return { ...survey.lockout, locked: survey.permanent.inLockout, owner: ownerIn(state, survey) };
 }
 
-function ownerIn(state: string, { serial, storageKey, permanent }: TpmSurvey): Lockout["owner"] {
+/** Whether the lockout authorisation is the one in a state's files. @throws ThornkeyError `NOT_PERMITTED`, `MALFORMED` */
+export function ownerIn(state: string, { serial, storageKey, permanent }: TpmSurvey): Lockout["owner"] {
   const file = serial === undefined ? undefined : readRootFile(rootFilePath(join(state, "roots"), serial));
   try {
     return lockoutOwner(permanent, file, storageKey && new Uint8Array(Buffer.from(storageKey.name, "hex")));

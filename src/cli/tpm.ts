@@ -3,7 +3,7 @@ import { toHex } from "../bytes/bytes.ts";
 import { ThornkeyError } from "../errors.ts";
 import { parseRootParts } from "../roots/root-parts.ts";
 import { parseTpmLocation, type TpmLocation } from "../roots/tpm/location.ts";
-import type { KeptObject, Pcr, TpmSurvey } from "../roots/tpm/survey.ts";
+import { type KeptObject, nothingMeasuredIn, type Pcr, type TpmSurvey } from "../roots/tpm/survey.ts";
 import { type TpmVisit, visitTpm } from "../roots/tpm/visit.ts";
 import { print, printJson } from "./output.ts";
 import { type LockoutOptions, resetLockout, showLockout } from "./tpm-lockout.ts";
@@ -129,21 +129,14 @@ function objectText({ type, storageKey, noDA, for: uses }: KeptObject): string {
   return `${type}, ${what}, ${noDA ? "noDA" : "a wrong authorisation counts as a failure"}`;
 }
 
-/** PCRs that firmware and boot loader measure into. */
-const OF_THE_BOOT = 8;
-
 async function showPcrs({ root, json }: TpmOptions): Promise<void> {
   const pcrs = await visiting(root, (tpm) => tpm.pcrs());
-  const measured = wasMeasured(pcrs);
+  const measured = !nothingMeasuredIn(pcrs);
   if (json) printJson({ bank: "sha256", pcrs: pcrs.map(({ pcr, value }) => ({ pcr, value: toHex(value) })), measured });
   else {
     for (const { pcr, value } of pcrs) print(`${String(pcr).padStart(2)}  ${toHex(value)}`);
     print(verdictOn(pcrs, measured));
   }
-}
-
-function wasMeasured(pcrs: readonly Pcr[]): boolean {
-  return pcrs.some(({ pcr, value }) => pcr < OF_THE_BOOT && value.some((byte) => byte !== 0));
 }
 
 function verdictOn(pcrs: readonly Pcr[], measured: boolean): string {

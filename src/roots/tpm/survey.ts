@@ -86,6 +86,14 @@ export function pcrsOf(tpm: Tpm): readonly Pcr[] {
   return found;
 }
 
+/** PCRs that firmware and boot loader measure into. */
+const OF_THE_BOOT = 8;
+
+/** Whether nothing was measured at boot: then a policy on PCRs protects nothing. */
+export function nothingMeasuredIn(pcrs: readonly Pcr[]): boolean {
+  return pcrs.every(({ pcr, value }) => pcr >= OF_THE_BOOT || value.every((byte) => byte === 0));
+}
+
 /** All handles of a range: those whose first byte is the first one's. */
 function handlesFrom(tpm: Tpm, first: number): readonly number[] {
   const all: number[] = [];
