@@ -1,7 +1,7 @@
 /** What a TPM says of itself. */
 import { Writer } from "../../bytes/writer.ts";
 import type { Lockout } from "../root.ts";
-import { GetCapability, PCR_Read } from "./commands.ts";
+import { GetCapability } from "./commands.ts";
 import { CAPABILITY, CURVE, CURVE_NAMES, PERMANENT, PROPERTY } from "./constants.ts";
 import type { Tpm } from "./tpm.ts";
 
@@ -51,13 +51,6 @@ export function factsOf(tpm: Tpm): TpmFacts {
       recovery: number(PROPERTY.lockoutRecovery),
     },
   };
-}
-
-/** Whether all PCRs of the boot are zero: then nothing was measured, and a policy on them protects nothing. */
-export function nothingMeasured(tpm: Tpm): boolean {
-  const pcrs = Array.from({ length: 8 }, (_, pcr) => pcr);
-  const { values } = tpm.run(PCR_Read, [], { pcrs });
-  return values.every((value) => value.every((byte) => byte === 0));
 }
 
 function properties(tpm: Tpm, property: number, count: number): Map<number, number> {
