@@ -40,6 +40,8 @@ export interface Thornkey extends AsyncDisposable {
     show(name: string, options?: CallOptions): Promise<KeyInfo>;
     public(name: string, options?: CallOptions): Promise<ReplyOf<"key.public">>;
     policy(name: string, change: With<"key.policy", "key">): Promise<KeyInfo>;
+    /** @returns the key as a file (TSS2 PEM) with which other programs use it in the vault's TPM */
+    file(name: string, args?: With<"key.file", "key">): Promise<Uint8Array>;
     delete(name: string, options?: CallOptions): Promise<void>;
   };
   /** Certificates, public keys of others, data of programs. */
@@ -172,6 +174,7 @@ export function thornkeyOver(transport: Transport): Thornkey {
       show: (name, options) => key(name).show(options),
       public: (name, options) => key(name).public(options),
       policy: (name, change) => key(name).policy(change),
+      file: async (name, args = {}) => (await plain("key.file")({ key: name, ...args })).file,
       delete: (name, options) => key(name).delete(options),
     },
     objects: {

@@ -364,16 +364,27 @@ export const OPERATIONS = {
     changes,
   ),
   "key.import": operation(
-    "Takes in a key: PKCS#8, SEC1, PKCS#1, OpenSSH or JWK, or raw bytes of a symmetric one.",
+    "Takes in a key: PKCS#8, SEC1, PKCS#1, OpenSSH or JWK, raw bytes of a symmetric one, or a key file of the vault's TPM.",
     "anyone",
     "POST /v1/keys/import",
     {
       ...NEW_KEY,
       type: optional(oneOf(KEY_TYPE_NAMES)),
       material: secretBytes(1, 16_384),
+      auth: optional(secretBytes(1, 32, "of the key in a key file of a TPM, when it has one")),
     },
     { key: KEY_INFO },
     changes,
+  ),
+  "key.file": operation(
+    "Writes a key of the vault's TPM as a file for other programs (TSS2 PEM), who then use it without the vault.",
+    "manage",
+    "POST /v1/keys/{key}/file",
+    {
+      key: keyName,
+      auth: optional(secretBytes(1, 32, "what they must show; without it whoever has the file uses the key")),
+    },
+    { file: bytes(1, 16_384) },
   ),
   "key.list": operation(
     "The keys the caller has any right on.",

@@ -35,6 +35,7 @@ describe("a client", () => {
     const device = "0".repeat(32);
     await thornkey.keys.create({ name: "tls", type: "p256" });
     await thornkey.keys.import({ name: "old", material: Uint8Array.of(1) });
+    await thornkey.keys.file("tls");
     for await (const _ of thornkey.keys.list());
     await key.show();
     await key.public();

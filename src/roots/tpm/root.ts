@@ -76,6 +76,8 @@ function rootOver(owner: Owner<Silicon>): TpmRoot {
     publicKey: (handle) => owner.call("publicKey", [handle], AGAIN),
     sign: (handle, digest, way = { scheme: "ecdsa" }) => owner.call("sign", [handle, digest, way], AGAIN),
     agree: async (handle, peer) => new Secret(await owner.call("agree", [handle, peer], AGAIN)),
+    adopt: (file, auth) => withBytes(auth, (bytes) => owner.call("adopt", [file, bytes], AGAIN)),
+    keyFile: (handle, auth) => withBytes(auth, (bytes) => owner.call("keyFile", [handle, bytes], AGAIN)),
     derive: async (label, salt) => new Secret(await owner.call("derive", [label, salt], AGAIN)),
     async counter() {
       return {
@@ -99,4 +101,14 @@ function rootOver(owner: Owner<Silicon>): TpmRoot {
     resetLockout: () => owner.call("resetLockout", [], AGAIN),
     close: () => owner.close(),
   };
+}
+
+/** Hands on a copy of a secret, which is zeroed whatever happens; nothing is an empty one. */
+async function withBytes<T>(secret: Secret | undefined, body: (bytes: Uint8Array) => Promise<T>): Promise<T> {
+  const bytes = secret?.use((bytes) => bytes.slice()) ?? new Uint8Array(0);
+  try {
+    return await body(bytes);
+  } finally {
+    bytes.fill(0);
+  }
 }

@@ -21,6 +21,7 @@ import { HANDLE } from "./constants.ts";
 import { counterAt, defineCounter, freeIndex } from "./counter.ts";
 import { evidenceOf } from "./evidence.ts";
 import { factsOf, type TpmFacts } from "./facts.ts";
+import { keyFilesOf } from "./key-files.ts";
 import { create, keysOf } from "./keys.ts";
 import { lockoutOwner } from "./lockout.ts";
 import { again, objectsOf } from "./objects.ts";
@@ -65,6 +66,7 @@ export function siliconOn(tpm: Tpm, { folder, expected }: OpenOptions) {
     () => opened().parent.entity,
     () => opened().file.seed,
   );
+  const files = keyFilesOf(tpm, objects, () => opened().file.seed);
   const evidence = evidenceOf(
     tpm,
     objects,
@@ -316,6 +318,20 @@ export function siliconOn(tpm: Tpm, { folder, expected }: OpenOptions) {
     publicKey: whenOpen((handle: KeyHandle) => keys.publicKey(handle)),
     sign: whenOpen((handle: KeyHandle, digest: Uint8Array, way: SigningWay) => keys.sign(handle, digest, way)),
     agree: whenOpen((handle: KeyHandle, peer: Uint8Array) => keys.agree(handle, peer)),
+    adopt: whenOpen((pem: Uint8Array, auth: Uint8Array) => {
+      try {
+        return files.adopt(pem, auth);
+      } finally {
+        auth.fill(0);
+      }
+    }),
+    keyFile: whenOpen((handle: KeyHandle, auth: Uint8Array) => {
+      try {
+        return files.keyFile(handle, auth);
+      } finally {
+        auth.fill(0);
+      }
+    }),
     derive: whenOpen((label: string, salt: Uint8Array): Uint8Array => {
       const secret = unsealed();
       try {

@@ -1,7 +1,7 @@
 /** Real TPMs in software: Debian's swtpm, each with a state of its own. */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TpmLocation } from "../../../src/roots/tpm/location.ts";
@@ -24,6 +24,8 @@ export interface SoftwareTpm {
   restart(signal?: NodeJS.Signals): Promise<void>;
   stop(signal?: NodeJS.Signals): Promise<void>;
   start(): Promise<void>;
+  /** Starts it again on two TCP ports, this and the next, for programs of others. @returns what tpm2-tss takes */
+  overTcp(port: number): Promise<string>;
 }
 
 export interface TpmLab {
@@ -51,33 +53,58 @@ export function openTpmLab(): TpmLab {
   };
 }
 
+/** Whether something listens on a port of this host, without connecting to it. */
+function listens(port: number): boolean {
+  const address = `:${port.toString(16).toUpperCase().padStart(4, "0")} `;
+  const lines = readFileSync("/proc/net/tcp", "latin1").split("\n");
+  return lines.some((line) => line.includes(address) && / 0A /.test(line));
+}
+
 function softwareTpm(folder: string): SoftwareTpm {
   const socket = join(folder, "tpm.sock");
   mkdirSync(join(folder, "state"), { recursive: true });
   let child: ChildProcess | undefined;
+  let said = "";
+
+  async function begin(flags: string, ...places: string[]): Promise<void> {
+    const state = ["--tpmstate", `dir=${join(folder, "state")}`];
+    const started = spawn("swtpm", ["socket", "--tpm2", ...state, ...places, "--flags", flags], {
+      stdio: ["ignore", "ignore", "pipe"],
+    });
+    child = started;
+    said = "";
+    started.stderr.on("data", (chunk: Buffer) => (said += chunk));
+  }
+
+  async function until(condition: () => boolean): Promise<void> {
+    while (!condition()) {
+      if (child === undefined || child.exitCode !== null) throw new Error(`swtpm ended: ${said}`);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  }
+
   const tpm: SoftwareTpm = {
     location: { kind: "socket", path: socket },
     socket,
     tcti: `swtpm:path=${socket}`,
     async start() {
       rmSync(socket, { force: true });
-      const started = spawn(
-        "swtpm",
-        [
-          ...["socket", "--tpm2", "--tpmstate", `dir=${join(folder, "state")}`],
-          ...["--server", `type=unixio,path=${socket}`, "--flags", "not-need-init"],
-          // Where tpm2-tss looks for it.
-          ...["--ctrl", `type=unixio,path=${socket}.ctrl`],
-        ],
-        { stdio: ["ignore", "ignore", "pipe"] },
+      await begin(
+        "not-need-init",
+        ...["--server", `type=unixio,path=${socket}`],
+        // Where tpm2-tss looks for it.
+        ...["--ctrl", `type=unixio,path=${socket}.ctrl`],
       );
-      child = started;
-      let said = "";
-      started.stderr.on("data", (chunk: Buffer) => (said += chunk));
-      while (!existsSync(socket)) {
-        if (started.exitCode !== null) throw new Error(`swtpm ended: ${said}`);
-        await new Promise((resolve) => setTimeout(resolve, 5));
-      }
+      await until(() => existsSync(socket));
+    },
+    async overTcp(port) {
+      await tpm.stop();
+      const ports = [port, port + 1];
+      const [server, control] = ports.map((port) => `type=tcp,bindaddr=127.0.0.1,port=${port}`);
+      // Nobody of those programs starts it.
+      await begin("not-need-init,startup-clear", "--server", `${server}`, "--ctrl", `${control}`);
+      for (const port of ports) await until(() => listens(port));
+      return `swtpm:host=127.0.0.1,port=${port}`;
     },
     async stop(signal = "SIGTERM") {
       const ending = child;
