@@ -1,8 +1,7 @@
 /** Key files between a vault on a TPM and the programs of others: tpm2-tools, OpenSSL's provider. */
 import { spawnSync } from "node:child_process";
-import { createPublicKey, randomBytes, verify } from "node:crypto";
+import { createPublicKey, type KeyObject, randomBytes, verify } from "node:crypto";
 import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { bytes2b, encode } from "../../src/roots/tpm/codec.ts";
@@ -31,7 +30,15 @@ describe.runIf(HAS_SWTPM)("key files of a TPM", { timeout: 180_000 }, () => {
     lab = openTpmLab();
     tpm = await lab.tpm();
     vault = await ready(places());
-  });
+    for (const [name, type] of OURS) {
+      ours("key", "new", name, "--type", type, "--resident", "--allow", "me");
+      ours("key", "file", name, "-o", file(`${name}.pem`), "--auth-file", file(`${name}.auth`));
+    }
+    ours("key", "file", "ec", "-o", file("second.pem"), "--auth-file", file("second.auth"));
+    ours("key", "file", "ec", "-o", file("third.pem"), "--auth-file", file("second.auth"));
+    ours("key", "file", "ec", "-o", file("open.pem"), "--no-auth");
+    await withoutVault();
+  }, 180_000);
   afterAll(async () => {
     await end();
     await lab?.close();
@@ -43,30 +50,123 @@ describe.runIf(HAS_SWTPM)("key files of a TPM", { timeout: 180_000 }, () => {
     vault = undefined;
   }
 
-  /** A TPM serves one program at a time: the vault goes, and comes back. */
-  async function others<T>(body: (run: (program: string, ...args: string[]) => Buffer) => T): Promise<T> {
+  const OURS = [
+    ["ec", "p256"],
+    ["rsa", "rsa2048"],
+    ["tools", "p256"],
+  ] as const;
+  const message = randomBytes(50);
+  /** What the programs of others did: `done`, or what they said. */
+  const outcomes = new Map<string, string>();
+  const publicKeys = new Map<string, KeyObject>();
+
+  /** A TPM serves one program at a time: the vault goes, the others do all their work, the vault comes back. */
+  async function withoutVault(): Promise<void> {
+    for (const [name] of OURS) publicKeys.set(name, publicKeyOf(name));
+    writeFileSync(file("message"), message);
+    writeFileSync(file("wrong"), "wrong");
     await end();
-    const port = await freePort();
-    const tcti = await tpm.overTcp(port);
+    const tcti = await tpm.overTcp();
     const env = { ...process.env, TPM2TOOLS_TCTI: tcti, TPM2OPENSSL_TCTI: tcti };
-    try {
-      return body((program, ...args) => {
-        const { status, stdout, stderr } = spawnSync(program, args, { env, cwd: lab.folder, timeout: 60_000 });
-        if (status !== 0) throw new Error(`${program} ${args.join(" ")}: ${stderr}`);
-        return stdout;
-      });
-    } finally {
-      await tpm.restart();
-      vault = await ready(places());
-    }
+    const run = (program: string, ...args: string[]): Buffer => {
+      const { status, stdout, stderr } = spawnSync(program, args, { env, cwd: lab.folder, timeout: 60_000 });
+      if (status !== 0) throw new Error(`${program} ${args.join(" ")}: ${stderr}`);
+      return stdout;
+    };
+    const attempt = (name: string, body: () => void) => {
+      try {
+        body();
+        outcomes.set(name, "done");
+      } catch (error) {
+        outcomes.set(name, (error as Error).message);
+      }
+    };
+    if (HAS_TPM2_PROVIDER) withProvider(run, attempt);
+    if (HAS_TPM2_TOOLS) withTools(run, attempt);
+    await tpm.restart();
+    vault = await ready(places());
   }
 
-  async function freePort(): Promise<number> {
-    const server = createServer();
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-    const address = server.address();
-    await new Promise((resolve) => server.close(resolve));
-    return typeof address === "object" && address !== null ? address.port : 0;
+  type Run = (program: string, ...args: string[]) => Buffer;
+  type Attempt = (name: string, body: () => void) => void;
+  const PROVIDERS = ["-provider", "tpm2", "-provider", "default"];
+
+  function withProvider(run: Run, attempt: Attempt): void {
+    const sign = (pem: string, pass?: string) =>
+      attempt(`${pem} with ${pass ?? "nothing"}`, () =>
+        run(
+          ...([
+            "openssl",
+            "pkeyutl",
+            ...PROVIDERS,
+            "-sign",
+            "-rawin",
+            "-digest",
+            "sha256",
+            "-inkey",
+            `${pem}.pem`,
+          ] as const),
+          ...(pass === undefined ? [] : ["-passin", `file:${pass}`]),
+          ...["-in", "message", "-out", `${pem}.signature`],
+        ),
+      );
+    sign("ec", "ec.auth");
+    sign("rsa", "rsa.auth");
+    sign("third", "second.auth");
+    sign("open");
+    sign("second", "ec.auth");
+    sign("second", "wrong");
+    const make = (name: string, algorithm: string, ...options: string[]) =>
+      attempt(name, () => {
+        const all = options.flatMap((option) => ["-pkeyopt", option]);
+        run("openssl", "genpkey", ...PROVIDERS, "-algorithm", algorithm, ...all, "-out", `${name}.pem`);
+        if (name === "phrase") return;
+        publicKeys.set(name, createPublicKey(run("openssl", "pkey", ...PROVIDERS, "-in", `${name}.pem`, "-pubout")));
+      });
+    make("their-ec", "EC", "group:P-256");
+    make("their-rsa", "RSA", "bits:2048");
+    make("phrase", "EC", "group:P-256", "user-auth:secret phrase");
+  }
+
+  function withTools(run: Run, attempt: Attempt): void {
+    attempt("tools", () => {
+      const pem = keyFileFromPem(readFileSync(file("tools.pem"), "latin1"));
+      const { area, privatePart } = decodeKeyFile(pem ?? new Uint8Array(0));
+      // tpm2_load of older releases takes the two parts each in a file of its own.
+      writeFileSync(file("tools.pub"), encode(public2b, area));
+      writeFileSync(file("tools.priv"), encode(bytes2b, privatePart));
+      run("tpm2_load", "-C", "0x81000001", "-u", "tools.pub", "-r", "tools.priv", "-c", "tools.ctx", "-Q");
+      run("tpm2_flushcontext", "-t");
+      const auth = ["-p", "file:tools.auth"];
+      run("tpm2_sign", "-c", "tools.ctx", ...auth, "-g", "sha256", "-f", "plain", "-o", "tools.signature", "message");
+      run("tpm2_flushcontext", "-t");
+    });
+    const make = (name: string, algorithm: string, attributes?: string) =>
+      attempt(name, () => {
+        const what = attributes === undefined ? [] : ["-a", attributes];
+        run(
+          "tpm2_create",
+          "-C",
+          "0x81000001",
+          "-G",
+          algorithm,
+          ...what,
+          "-u",
+          `${name}.pub`,
+          "-r",
+          `${name}.priv`,
+          "-Q",
+        );
+        for (const kind of ["-t", "-l"]) run("tpm2_flushcontext", kind);
+        run("tpm2_encodeobject", "-C", "0x81000001", "-u", `${name}.pub`, "-r", `${name}.priv`, "-o", `${name}.pem`);
+        for (const kind of ["-t", "-l"]) run("tpm2_flushcontext", kind);
+      });
+    const born = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth";
+    make("made", "ecc256");
+    make("hmac", "hmac");
+    make("below", "ecc256", `${born}|restricted|decrypt`);
+    make("portable", "ecc256", "sensitivedataorigin|userwithauth|sign");
+    make("agreeing", "ecc256", `${born}|decrypt`);
   }
 
   function ours(...args: string[]): string {
@@ -76,163 +176,93 @@ describe.runIf(HAS_SWTPM)("key files of a TPM", { timeout: 180_000 }, () => {
   }
   const refused = (...args: string[]) => thornkey([...args, ...run()]).stderr;
   const publicKeyOf = (name: string) => createPublicKey(ours("key", "public", name));
+  const signedBy = (name: string, key = publicKeys.get(name)) =>
+    key !== undefined && verify("sha256", message, key, readFileSync(file(`${name}.signature`)));
 
   function signsHere(name: string, algorithm?: string): void {
-    const message = randomBytes(40);
-    writeFileSync(file("message"), message);
     const more = algorithm === undefined ? [] : ["--algorithm", algorithm];
-    ours("sign", name, file("message"), "-o", file("signature"), ...more);
-    expect(verify("sha256", message, publicKeyOf(name), readFileSync(file("signature")))).toBe(true);
+    ours("sign", name, file("message"), "-o", file("here.signature"), ...more);
+    expect(signedBy("here", publicKeyOf(name))).toBe(true);
   }
 
-  const PROVIDERS = ["-provider", "tpm2", "-provider", "default"];
-
-  describe.runIf(HAS_TPM2_PROVIDER)("and OpenSSL's provider", () => {
-    it.each(["p256", "rsa2048"])(
-      "a %s key of ours signs there with the file's authorisation, and not without",
-      async (type) => {
-        ours("key", "new", type, "--type", type, "--resident", "--allow", "me");
-        const [pem, auth] = [file(`${type}.pem`), file(`${type}.auth`)];
-        ours("key", "file", type, "-o", pem, "--auth-file", auth);
-        expect(readFileSync(pem, "latin1")).toMatch(/^-----BEGIN TSS2 PRIVATE KEY-----\n/);
-        expect(readFileSync(auth, "latin1")).toMatch(/^[A-Za-z0-9_-]{32}$/);
-        for (const path of [pem, auth]) expect(statSync(path).mode & 0o777).toBe(0o600);
-        const spki = publicKeyOf(type);
-        const message = randomBytes(50);
-        writeFileSync(file("message"), message);
-        writeFileSync(file("wrong"), "wrong");
-        const sign = (pass: string) => [
-          ...["pkeyutl", ...PROVIDERS, "-sign", "-rawin", "-digest", "sha256", "-inkey", pem],
-          ...["-passin", `file:${pass}`, "-in", file("message"), "-out", file("signature")],
-        ];
-        await others((run) => {
-          run("openssl", ...sign(auth));
-          expect(verify("sha256", message, spki, readFileSync(file("signature")))).toBe(true);
-          expect(() => run("openssl", ...sign(file("wrong")))).toThrow();
-        });
-        // In the vault it goes on with its own.
-        signsHere(type, type === "rsa2048" ? "rsa-pkcs1" : undefined);
-        expect(ours("journal", "show", "--json")).toMatch(
-          new RegExp(`${type} was given out as a file.*with an authorisation`),
-        );
-      },
-    );
-
-    it("each file has an authorisation of its own, and a key without one needs none", async () => {
-      ours("key", "file", "p256", "-o", file("second.pem"), "--auth-file", file("second.auth"));
-      ours("key", "file", "p256", "-o", file("open.pem"), "--no-auth");
-      const again = readFileSync(file("second.auth"));
-      ours("key", "file", "p256", "-o", file("third.pem"), "--auth-file", file("second.auth"));
-      expect(readFileSync(file("second.auth"))).toEqual(again); // one that is there is used
-      writeFileSync(file("message"), "hello");
-      const sign = (pem: string, ...pass: string[]) => [
-        ...["pkeyutl", ...PROVIDERS, "-sign", "-rawin", "-digest", "sha256", "-inkey", pem],
-        ...[...pass, "-in", file("message"), "-out", file("signature")],
-      ];
-      await others((run) => {
-        run("openssl", ...sign("open.pem"));
-        run("openssl", ...sign("third.pem", "-passin", "file:second.auth"));
-        expect(() => run("openssl", ...sign("second.pem", "-passin", "file:p256.auth"))).toThrow();
-      });
-    });
-
-    it.each([
-      ["EC", "group:P-256", "p256", undefined],
-      ["RSA", "bits:2048", "rsa2048", "rsa-pkcs1"],
-    ] as const)("a key that it made (%s) becomes one of the vault", async (algorithm, option, type, scheme) => {
-      const name = `theirs-${type}`;
-      const spki = await others((run) => {
-        run("openssl", "genpkey", ...PROVIDERS, "-algorithm", algorithm, "-pkeyopt", option, "-out", `${name}.pem`);
-        return createPublicKey(run("openssl", "pkey", ...PROVIDERS, "-in", `${name}.pem`, "-pubout"));
-      });
-      expect(ours("key", "import", name, file(`${name}.pem`), "--allow", "me")).toMatch(`${type}, resident in`);
-      expect(publicKeyOf(name).equals(spki)).toBe(true);
-      expect(JSON.parse(ours("key", "show", name, "--json"))).toMatchObject({
-        origin: "imported",
-        protection: "resident",
-      });
-      signsHere(name, scheme);
-    });
-
-    it("one with a passphrase is taken in with it, and with nothing else", async () => {
-      await others((run) => {
-        run(
-          ...(["openssl", "genpkey", ...PROVIDERS, "-algorithm", "EC", "-pkeyopt", "group:P-256"] as const),
-          ...["-pkeyopt", "user-auth:secret phrase", "-out", "phrase.pem"],
-        );
-      });
-      expect(refused("key", "import", "phrase", file("phrase.pem"))).toMatch(
-        /NOT_PERMITTED: .*passphrase.*\nhint: .*--auth-file/,
-      );
-      writeFileSync(file("phrase"), "wrong", { mode: 0o600 });
-      expect(refused("key", "import", "phrase", file("phrase.pem"), "--auth-file", file("phrase"))).toMatch(
-        /NOT_PERMITTED: the TPM does not take this/,
-      );
-      writeFileSync(file("phrase"), "secret phrase\n");
-      ours("key", "import", "phrase", file("phrase.pem"), "--auth-file", file("phrase"), "--allow", "me");
-      signsHere("phrase");
-      // It is the vault's own authorisation now.
-      await end();
-      vault = await ready(places());
-      signsHere("phrase");
-    });
+  it("are PEM for other programs, and with their authorisation nobody else's to read", () => {
+    expect(readFileSync(file("ec.pem"), "latin1")).toMatch(/^-----BEGIN TSS2 PRIVATE KEY-----\n/);
+    expect(readFileSync(file("ec.auth"), "latin1")).toMatch(/^[A-Za-z0-9_-]{32}$/);
+    for (const name of ["ec.pem", "ec.auth"]) expect(statSync(file(name)).mode & 0o777).toBe(0o600);
+    // One authorisation for each file that asks for a new one; none is the vault's own.
+    expect(readFileSync(file("second.auth"))).not.toEqual(readFileSync(file("ec.auth")));
+    const parent = decodeKeyFile(keyFileFromPem(readFileSync(file("ec.pem"), "latin1")) ?? new Uint8Array(0)).parent;
+    expect(parent).toBe(0x81000001);
+    expect(ours("journal", "show", "--json")).toMatch(/ec was given out as a file.*with an authorisation/);
+    signsHere("ec");
   });
 
-  describe.runIf(HAS_TPM2_TOOLS)("and tpm2-tools", () => {
-    it("a key of ours signs there", async () => {
-      ours("key", "new", "tools", "--resident", "--allow", "me");
-      ours("key", "file", "tools", "-o", file("tools.pem"), "--auth-file", file("tools.auth"));
-      const { area, privatePart, parent } = decodeKeyFile(
-        keyFileFromPem(readFileSync(file("tools.pem"), "latin1")) ?? new Uint8Array(0),
-      );
-      expect(parent).toBe(0x81000001);
-      // tpm2_load of older releases takes the two parts each in a file of its own.
-      writeFileSync(file("tools.pub"), encode(public2b, area));
-      writeFileSync(file("tools.priv"), encode(bytes2b, privatePart));
-      writeFileSync(file("message"), "hello");
-      const spki = publicKeyOf("tools");
-      await others((run) => {
-        run("tpm2_load", "-C", "0x81000001", "-u", "tools.pub", "-r", "tools.priv", "-c", "tools.ctx", "-Q");
-        run("tpm2_flushcontext", "-t");
-        run(
-          ...(["tpm2_sign", "-c", "tools.ctx", "-p", "file:tools.auth", "-g", "sha256"] as const),
-          ...["-f", "plain", "-o", "signature", "message"],
-        );
-      });
-      expect(verify("sha256", Buffer.from("hello"), spki, readFileSync(file("signature")))).toBe(true);
-    });
+  it.runIf(HAS_TPM2_PROVIDER)(
+    "OpenSSL's provider signs with them and their authorisation, and not with another",
+    () => {
+      expect(outcomes.get("ec with ec.auth")).toBe("done");
+      expect(outcomes.get("rsa with rsa.auth")).toBe("done");
+      expect(outcomes.get("third with second.auth")).toBe("done");
+      expect(outcomes.get("open with nothing")).toBe("done");
+      expect(outcomes.get("second with ec.auth")).not.toBe("done");
+      expect(outcomes.get("second with wrong")).not.toBe("done");
+      expect(signedBy("ec")).toBe(true);
+      expect(signedBy("rsa")).toBe(true);
+      for (const name of ["third", "open"]) expect(signedBy(name, publicKeys.get("ec"))).toBe(true);
+    },
+  );
 
-    it("keys that they made are taken in; what is no key of ours is refused, and why is said", async () => {
-      const make = (run: (program: string, ...args: string[]) => Buffer, name: string, ...args: string[]) => {
-        run("tpm2_create", "-C", "0x81000001", ...args, "-u", `${name}.pub`, "-r", `${name}.priv`, "-Q");
-        run("tpm2_flushcontext", "-t");
-        run("tpm2_encodeobject", "-C", "0x81000001", "-u", `${name}.pub`, "-r", `${name}.priv`, "-o", `${name}.pem`);
-        run("tpm2_flushcontext", "-t");
-      };
-      await others((run) => {
-        make(run, "made", "-G", "ecc256");
-        make(run, "hmac", "-G", "hmac");
-        make(
-          run,
-          "below",
-          "-G",
-          "ecc256",
-          "-a",
-          "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|restricted|decrypt",
-        );
-        make(run, "portable", "-G", "ecc256", "-a", "sensitivedataorigin|userwithauth|sign");
-        make(run, "agreeing", "-G", "ecc256", "-a", "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|decrypt");
-      });
-      ours("key", "import", "made", file("made.pem"), "--allow", "me");
-      signsHere("made");
-      ours("key", "import", "agreeing", file("agreeing.pem"), "--allow", "me");
-      expect(JSON.parse(ours("key", "show", "agreeing", "--json")).fixed.uses).toEqual(["agree"]);
-      expect(refused("key", "import", "a", file("hmac.pem"))).toMatch(/NOT_SUPPORTED: .*HMAC/);
-      expect(refused("key", "import", "a", file("below.pem"))).toMatch(/NOT_SUPPORTED: .*restricted/);
-      expect(refused("key", "import", "a", file("portable.pem"))).toMatch(/NOT_SUPPORTED: .*was not made in the TPM/);
-      expect(refused("key", "import", "a", file("agreeing.pem"), "--use", "sign,verify")).toMatch(/does not sign/);
-      expect(refused("key", "import", "made", file("made.pem"))).toMatch(/KEY_EXISTS/);
+  it.runIf(HAS_TPM2_PROVIDER).each([
+    ["their-ec", "p256", undefined],
+    ["their-rsa", "rsa2048", "rsa-pkcs1"],
+    ["their-rsa", "rsa2048", "rsa-pss"],
+  ] as const)("OpenSSL's provider's %s becomes a key of the vault: %s, %s", (theirs, type, scheme) => {
+    expect(outcomes.get(theirs)).toBe("done");
+    const name = `${theirs}-${scheme}`;
+    expect(ours("key", "import", name, file(`${theirs}.pem`), "--allow", "me")).toMatch(`${type}, resident in`);
+    expect(publicKeyOf(name).equals(publicKeys.get(theirs) as KeyObject)).toBe(true);
+    expect(JSON.parse(ours("key", "show", name, "--json"))).toMatchObject({
+      origin: "imported",
+      protection: "resident",
     });
+    if (scheme !== "rsa-pss") signsHere(name, scheme);
+    else expect(ours("sign", name, file("message"), "-o", file("pss.signature"))).toBe("");
+  });
+
+  it.runIf(HAS_TPM2_PROVIDER)("one with a passphrase is taken in with it, and with nothing else", async () => {
+    expect(outcomes.get("phrase")).toBe("done");
+    expect(refused("key", "import", "phrase", file("phrase.pem"))).toMatch(
+      /NOT_PERMITTED: .*passphrase.*\nhint: .*--auth-file/,
+    );
+    writeFileSync(file("phrase"), "wrong", { mode: 0o600 });
+    expect(refused("key", "import", "phrase", file("phrase.pem"), "--auth-file", file("phrase"))).toMatch(
+      /NOT_PERMITTED: the TPM does not take this/,
+    );
+    writeFileSync(file("phrase"), "secret phrase\n");
+    ours("key", "import", "phrase", file("phrase.pem"), "--auth-file", file("phrase"), "--allow", "me");
+    signsHere("phrase");
+    // It is the vault's own authorisation now.
+    await end();
+    vault = await ready(places());
+    signsHere("phrase");
+  });
+
+  it.runIf(HAS_TPM2_TOOLS)("tpm2-tools sign with them", () => {
+    expect(outcomes.get("tools")).toBe("done");
+    expect(signedBy("tools")).toBe(true);
+  });
+
+  it.runIf(HAS_TPM2_TOOLS)("keys of tpm2-tools are taken in; what is none of ours is refused, and why is said", () => {
+    for (const name of ["made", "hmac", "below", "portable", "agreeing"]) expect(outcomes.get(name), name).toBe("done");
+    ours("key", "import", "made", file("made.pem"), "--allow", "me");
+    signsHere("made");
+    ours("key", "import", "agreeing", file("agreeing.pem"), "--allow", "me");
+    expect(JSON.parse(ours("key", "show", "agreeing", "--json")).fixed.uses).toEqual(["agree"]);
+    expect(refused("key", "import", "a", file("hmac.pem"))).toMatch(/NOT_SUPPORTED: .*HMAC/);
+    expect(refused("key", "import", "a", file("below.pem"))).toMatch(/NOT_SUPPORTED: .*restricted/);
+    expect(refused("key", "import", "a", file("portable.pem"))).toMatch(/NOT_SUPPORTED: .*was not made in the TPM/);
+    expect(refused("key", "import", "a", file("agreeing.pem"), "--use", "sign,verify")).toMatch(/does not sign/);
+    expect(refused("key", "import", "made", file("made.pem"))).toMatch(/KEY_EXISTS/);
   });
 
   it("a file of another TPM is told from a damaged one", async () => {
@@ -247,10 +277,11 @@ describe.runIf(HAS_SWTPM)("key files of a TPM", { timeout: 180_000 }, () => {
     expect(written({ privatePart: whole.privatePart.map((byte, at) => (at === 40 ? byte ^ 1 : byte)) })).toMatch(
       /ROOT_REFUSED: this key is of another TPM/,
     );
-    expect(written({ emptyAuth: false })).toMatch(/NOT_PERMITTED: .*passphrase/);
     expect(written({ kind: "sealed" })).toMatch(/MALFORMED: it is a sealed secret/);
     writeFileSync(file("changed.pem"), pem.replace(/\n[^\n]{64}\n/, "\nAAAA\n"));
     expect(refused("key", "import", "changed", file("changed.pem"))).toMatch(/MALFORMED: this is no key file/);
+    // What a file says of an authorisation is not always so; the TPM knows.
+    expect(written({ emptyAuth: false })).toBe("");
     const other = await lab.tpm();
     const places = ["--state", file("other"), "--run", file("other-run"), "--root", formatTpmLocation(other.location)];
     const elsewhere = await ready(places);

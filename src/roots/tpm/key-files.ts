@@ -8,6 +8,7 @@ import type { AdoptedKey, KeyHandle, KeyUse } from "../root.ts";
 import { authFrom } from "./auth.ts";
 import { ObjectChangeAuth } from "./commands.ts";
 import { ALG, OBJECT } from "./constants.ts";
+import { factsOf } from "./facts.ts";
 import { handleOf, keyFileOf } from "./keys.ts";
 import type { Objects } from "./objects.ts";
 import { publicKeyOf } from "./public-key.ts";
@@ -43,7 +44,7 @@ export function keyFilesOf(tpm: Tpm, objects: Objects, seed: () => Secret): KeyF
     adopt(pem, auth) {
       const file = fileIn(pem);
       mustBeLikeOurs(file.area);
-      if (auth.length === 0 && !file.emptyAuth) throw wantsAuth();
+      if (auth.length === 0 && !file.emptyAuth && !mayTry(tpm, file.area)) throw wantsAuth();
       const own = authFrom(seed(), "key");
       try {
         const adopted = withAuth(file, auth, own);
@@ -94,6 +95,16 @@ function mustBeLikeOurs({ type, attributes, authPolicy }: PublicArea): void {
       hint: "take in its private part, where there is one: then it is wrapped, and is shown as that",
     });
   }
+}
+
+/**
+ * Whether a file that speaks of an authorisation is believed only when the TPM says so, too: tpm2_encodeobject writes so of
+ * keys without one. A try may cost a failure, but never the last one.
+ */
+function mayTry(tpm: Tpm, { attributes }: PublicArea): boolean {
+  if (attributes & OBJECT.noDA) return true;
+  const { failures, most } = factsOf(tpm).lockout;
+  return failures + 1 < most;
 }
 
 function usesOf({ type, attributes }: PublicArea): readonly KeyUse[] {

@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TpmLocation } from "../../../src/roots/tpm/location.ts";
@@ -24,8 +25,8 @@ export interface SoftwareTpm {
   restart(signal?: NodeJS.Signals): Promise<void>;
   stop(signal?: NodeJS.Signals): Promise<void>;
   start(): Promise<void>;
-  /** Starts it again on two TCP ports, this and the next, for programs of others. @returns what tpm2-tss takes */
-  overTcp(port: number): Promise<string>;
+  /** Starts it again on two TCP ports beside each other, for programs of others. @returns what tpm2-tss takes */
+  overTcp(): Promise<string>;
 }
 
 export interface TpmLab {
@@ -51,6 +52,14 @@ export function openTpmLab(): TpmLab {
       rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
     },
   };
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return typeof address === "object" && address !== null ? address.port : 0;
 }
 
 /** Whether something listens on a port of this host, without connecting to it. */
@@ -97,14 +106,21 @@ function softwareTpm(folder: string): SoftwareTpm {
       );
       await until(() => existsSync(socket));
     },
-    async overTcp(port) {
-      await tpm.stop();
-      const ports = [port, port + 1];
-      const [server, control] = ports.map((port) => `type=tcp,bindaddr=127.0.0.1,port=${port}`);
-      // Nobody of those programs starts it.
-      await begin("not-need-init,startup-clear", "--server", `${server}`, "--ctrl", `${control}`);
-      for (const port of ports) await until(() => listens(port));
-      return `swtpm:host=127.0.0.1,port=${port}`;
+    async overTcp() {
+      for (let attempt = 1; ; attempt++) {
+        await tpm.stop();
+        const port = await freePort();
+        const ports = [port, port + 1];
+        const [server = "", control = ""] = ports.map((port) => `type=tcp,bindaddr=127.0.0.1,port=${port}`);
+        // Nobody of those programs starts it.
+        await begin("not-need-init,startup-clear", "--server", server, "--ctrl", control);
+        try {
+          for (const port of ports) await until(() => listens(port));
+          return `swtpm:host=127.0.0.1,port=${port}`;
+        } catch (error) {
+          if (attempt === 10) throw error; // somebody else was there first
+        }
+      }
     },
     async stop(signal = "SIGTERM") {
       const ending = child;
