@@ -1,16 +1,17 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { Command } from "commander";
-import { connect, type VaultStatus } from "../client/index.ts";
+import { connect, type RootLockout, type VaultStatus } from "../client/index.ts";
 import { hostFiles, LISTING_BYTES } from "../machine/host-files.ts";
 import type { Finding, Patient } from "./checks/finding.ts";
+import { HARDWARE_CHECKS } from "./checks/hardware.ts";
 import { MACHINE_CHECKS } from "./checks/machine.ts";
 import { lockHolder, RUNNING_CHECKS } from "./checks/running.ts";
 import { headerIn, STATE_CHECKS } from "./checks/state.ts";
 import { print, printJson } from "./output.ts";
 import { hostOption, rootOption, runOption, stateOption } from "./up.ts";
 
-const CHECKS = [...MACHINE_CHECKS, ...STATE_CHECKS, ...RUNNING_CHECKS];
+const CHECKS = [...MACHINE_CHECKS, ...STATE_CHECKS, ...RUNNING_CHECKS, ...HARDWARE_CHECKS];
 
 interface DoctorOptions {
   readonly state: string;
@@ -55,20 +56,24 @@ export async function examine({
   // Our own kernel's locks, whatever stands for the host.
   const locks = hostFiles("/").text("proc/locks", LISTING_BYTES) ?? "";
   let status: VaultStatus | undefined;
+  let lockouts: readonly RootLockout[] = [];
   let silence: Error | undefined;
   try {
     // A socket that is not there may come; but not while somebody looks.
     if (!existsSync(join(run, "api.sock"))) throw new Error(`there is no api.sock in ${run}`);
     await using vault = await connect({ run, patience: PATIENCE });
-    status = await vault.status({ signal: AbortSignal.timeout(PATIENCE) });
+    const signal = AbortSignal.timeout(PATIENCE);
+    status = await vault.status({ signal });
+    // Not everybody is told.
+    lockouts = await vault.roots.lockouts({ signal }).catch(() => []);
   } catch (error) {
     silence = error as Error;
   }
   const patient: Patient = {
-    ...{ state, run, root, now, status, silence },
+    ...{ state, run, root, now, status, silence, lockouts },
     host: hostFiles(host),
     holder: lockHolder(join(state, "lock"), locks),
-    serial: headerIn(join(state, "header.copy"))?.serial,
+    parts: headerIn(join(state, "header.copy"))?.parts ?? [],
   };
   const findings: Finding[] = [];
   for (const check of CHECKS) {

@@ -9,6 +9,7 @@ export const GROUPS: readonly (readonly [names: readonly string[], load: () => P
   [["key"], async () => [(await import("./key.ts")).keyCommand()]],
   [["root"], async () => [(await import("./root.ts")).rootCommand()]],
   [["chip"], async () => [(await import("./chip.ts")).chipCommand()]],
+  [["tpm"], async () => [(await import("./tpm.ts")).tpmCommand()]],
   [["emulator"], async () => [(await import("./emulator.ts")).emulatorCommand()]],
   [["vault", "gate"], async () => (await import("./up.ts")).halfCommands()],
   [["sign", "verify", "agree", "random"], async () => (await import("./use.ts")).useCommands()],

@@ -13,6 +13,7 @@ import { encodeTagRecipient } from "../operations/age-recipients.ts";
 import { KEY_TYPE_NAMES, type KeyType } from "../operations/key-types.ts";
 import { type AskOptions, asking, readInput, show, timeText, whoOf, withVault, writeOutput } from "./ask.ts";
 import { mustSayYes } from "./ask-owner.ts";
+import { keyFileCommand, readAuth } from "./key-file.ts";
 import {
   fixedOf,
   ingredientOf,
@@ -51,14 +52,19 @@ export function keyCommand(): Command {
   command.addCommand(
     withPolicyOptions(
       withFixedOptions(
-        asking("import", "take a key in: PEM, DER, OpenSSH, JWK, raw bytes; or any of them locked to this vault"),
+        asking(
+          "import",
+          "take a key in: PEM, DER, OpenSSH, JWK, raw bytes, TSS2 PEM; or any of them locked to this vault",
+        ),
       ),
     )
       .argument("<name>")
       .argument("<file>", "- for standard input")
       .addOption(type("for raw bytes: what key they are"))
+      .option("--auth-file <file>", "for a key file of a TPM (TSS2 PEM): the file's authorisation, when it has one")
       .action(importKey),
   );
+  command.addCommand(keyFileCommand());
   command.addCommand(
     asking("delete", "destroy a key, for ever").argument("<name>").option("--yes", "do not ask").action(deleteKey),
   );
@@ -156,9 +162,10 @@ async function publicKey(name: string, options: PublicOptions): Promise<void> {
 async function importKey(
   name: string,
   file: string,
-  options: AskOptions & NewKeyOptions & { type?: KeyType },
+  options: AskOptions & NewKeyOptions & { type?: KeyType; authFile?: string },
 ): Promise<void> {
   using ingredient = ingredientOf(options);
+  using auth = options.authFile === undefined ? undefined : readAuth(options.authFile);
   using given = new Secret(readInput(file));
   const { type } = options;
   const info = await withVault(options, async (vault) => {
@@ -170,7 +177,8 @@ async function importKey(
         )
       : undefined;
     const material = unlocked ?? given;
-    return vault.keys.import({ name, type, material, fixed: fixedOf(options), policy: policyOf(options), ingredient });
+    const wanted = { name, type, fixed: fixedOf(options), policy: policyOf(options), ingredient };
+    return vault.keys.import({ ...wanted, material, auth });
   });
   show(options, info, () => [summaryOf(info)]);
 }

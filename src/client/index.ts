@@ -24,6 +24,7 @@ export type {
   OperationName,
   ReplyOf,
   RootInfo,
+  RootLockout,
   VaultEvent,
   VaultStatus,
   WalletSummary,

@@ -10,6 +10,7 @@ import type {
   Namespace,
   OperationName,
   ReplyOf,
+  RootLockout,
   VaultEvent,
   VaultStatus,
   WalletSummary,
@@ -39,6 +40,8 @@ export interface Thornkey extends AsyncDisposable {
     show(name: string, options?: CallOptions): Promise<KeyInfo>;
     public(name: string, options?: CallOptions): Promise<ReplyOf<"key.public">>;
     policy(name: string, change: With<"key.policy", "key">): Promise<KeyInfo>;
+    /** @returns the key as a file (TSS2 PEM) with which other programs use it in the vault's TPM */
+    file(name: string, args?: With<"key.file", "key">): Promise<Uint8Array>;
     delete(name: string, options?: CallOptions): Promise<void>;
   };
   /** Certificates, public keys of others, data of programs. */
@@ -109,6 +112,10 @@ export interface Thornkey extends AsyncDisposable {
     /** @param root its specification or serial number */
     remove(root: string, args?: With<"root.remove", "root">): Promise<ReplyOf<"root.remove">>;
     move(args: With<"root.move">): Promise<ReplyOf<"root.move">>;
+    /** Of parts that count failures. */
+    lockouts(options?: CallOptions): Promise<readonly RootLockout[]>;
+    /** @returns how they are afterwards. @throws ThornkeyError `ROOT_REFUSED` when another program has that right */
+    resetLockout(args?: With<"root.lockout.reset">): Promise<readonly RootLockout[]>;
   };
   /** Trees of keys derived from one secret. Mnemonics are answered once, as ASCII words. */
   readonly wallets: {
@@ -167,6 +174,7 @@ export function thornkeyOver(transport: Transport): Thornkey {
       show: (name, options) => key(name).show(options),
       public: (name, options) => key(name).public(options),
       policy: (name, change) => key(name).policy(change),
+      file: async (name, args = {}) => (await plain("key.file")({ key: name, ...args })).file,
       delete: (name, options) => key(name).delete(options),
     },
     objects: {
@@ -216,6 +224,8 @@ export function thornkeyOver(transport: Transport): Thornkey {
       add: (args) => plain("root.add")(args),
       remove: (root, args = {}) => plain("root.remove")({ root, ...args }),
       move: (args) => plain("root.move")(args),
+      lockouts: async (options) => (await call("root.lockout", {}, options)).lockouts,
+      resetLockout: async (args = {}) => (await plain("root.lockout.reset")(args)).lockouts,
     },
     binding: {
       status: (options) => call("bind.status", {}, options),

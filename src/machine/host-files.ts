@@ -18,6 +18,8 @@ export interface HostFiles {
   text(path: string, maximum?: number): string | undefined;
   /** @returns names in a directory, sorted by their bytes */
   names(path: string): readonly string[];
+  /** @returns who owns what is there, who may use it, and its size in bytes */
+  stat(path: string): { mode: number; uid: number; gid: number; size: number } | undefined;
   /** @returns where a path leads when all links are followed, from the directory on: `sys/devices/…` */
   resolve(path: string): string | undefined;
 }
@@ -38,6 +40,11 @@ export function hostFiles(root: string): HostFiles {
       const inside = files.resolve(path);
       const names = inside === undefined ? undefined : attempt(() => readdirSync(join(root, inside)));
       return names?.sort() ?? [];
+    },
+    stat(path) {
+      const inside = files.resolve(path);
+      const stats = inside === undefined ? undefined : attempt(() => statSync(join(root, inside)));
+      return stats && { mode: stats.mode & 0o7777, uid: stats.uid, gid: stats.gid, size: stats.size };
     },
     resolve: (path) =>
       attempt(() => {

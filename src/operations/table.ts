@@ -207,6 +207,19 @@ const ROOT_INFO = record({
 });
 export type RootInfo = Infer<typeof ROOT_INFO>;
 
+const LOCKOUT = record({
+  specification: text(1000),
+  model: text(400),
+  serial: text(128),
+  failures: count,
+  most: integer(0, Number.MAX_SAFE_INTEGER, "at so many it locks"),
+  interval: integer(0, Number.MAX_SAFE_INTEGER, "seconds until it forgets one"),
+  recovery: integer(0, Number.MAX_SAFE_INTEGER, "seconds until a wrong lockout authorisation is forgiven"),
+  locked: flag(),
+  owner: oneOf(["vault", "nobody", "other"], "whose the lockout authorisation is"),
+});
+export type RootLockout = Infer<typeof LOCKOUT>;
+
 const rootSpecification = text(2000, undefined, "atecc:/dev/i2c-1, tpm:/dev/tpmrm0, A+B, 2of(A,B,C)");
 const ROOT_WISHES = {
   leaveBehind: optional(flag("keys inside hardware that is left are forgotten")),
@@ -351,16 +364,27 @@ export const OPERATIONS = {
     changes,
   ),
   "key.import": operation(
-    "Takes in a key: PKCS#8, SEC1, PKCS#1, OpenSSH or JWK, or raw bytes of a symmetric one.",
+    "Takes in a key: PKCS#8, SEC1, PKCS#1, OpenSSH or JWK, raw bytes of a symmetric one, or a key file of the vault's TPM.",
     "anyone",
     "POST /v1/keys/import",
     {
       ...NEW_KEY,
       type: optional(oneOf(KEY_TYPE_NAMES)),
       material: secretBytes(1, 16_384),
+      auth: optional(secretBytes(1, 32, "of the key in a key file of a TPM, when it has one")),
     },
     { key: KEY_INFO },
     changes,
+  ),
+  "key.file": operation(
+    "Writes a key of the vault's TPM as a file for other programs (TSS2 PEM), who then use it without the vault.",
+    "manage",
+    "POST /v1/keys/{key}/file",
+    {
+      key: keyName,
+      auth: optional(secretBytes(1, 32, "what they must show; without it whoever has the file uses the key")),
+    },
+    { file: bytes(1, 16_384) },
   ),
   "key.list": operation(
     "The keys the caller has any right on.",
@@ -966,6 +990,21 @@ export const OPERATIONS = {
     { specification: rootSpecification, ...ROOT_WISHES },
     ROOT_CHANGE.fields,
     { ...changes, deadline: ROOT_CHANGES },
+  ),
+  "root.lockout": operation(
+    "The defence of hardware against guessing: failures, when it locks, and who can make it forget them.",
+    "observer",
+    "GET /v1/roots/lockout",
+    {},
+    { lockouts: list(LOCKOUT, 8) },
+    looks,
+  ),
+  "root.lockout.reset": operation(
+    "Makes hardware forget the failures that it counted.",
+    "administrator",
+    "POST /v1/roots/lockout/reset",
+    { root: optional(text(1000, undefined, "specification or serial number, where several have such a defence")) },
+    { lockouts: list(LOCKOUT, 8) },
   ),
 
   "journal.read": operation(

@@ -63,7 +63,46 @@ export interface Root {
   /** Destroys everything the root can destroy. What cannot be is named. */
   zeroize(): Promise<ZeroizeReport>;
 
+  /**
+   * Takes in a key that another program made in this very silicon; only where such keys are files.
+   *
+   * @param file as that program wrote it
+   * @param auth the key's authorisation; nothing where it has none
+   * @throws ThornkeyError `MALFORMED`; `NOT_SUPPORTED` for a key that was not made inside, or cannot be used here;
+   *   `NOT_PERMITTED` for a missing or a wrong authorisation; `ROOT_REFUSED` for a key of other silicon
+   */
+  adopt?(file: Uint8Array, auth?: Secret): Promise<AdoptedKey>;
+
+  /**
+   * Writes a key as a file with which other programs use it in this silicon; only where keys are files.
+   *
+   * @param auth what they must show, at most 32 bytes; nothing: whoever has the file uses the key
+   */
+  keyFile?(handle: KeyHandle, auth?: Secret): Promise<Uint8Array>;
+
+  /** Its defence against guessing; only where there is one. */
+  lockout?(): Promise<Lockout>;
+
+  /** Forgets the failures. @throws ThornkeyError `ROOT_REFUSED` when another program has that right */
+  resetLockout?(): Promise<void>;
+
   close(): Promise<void>;
+}
+
+/** A defence against guessing authorisations. */
+export interface Lockout {
+  /** Failures it remembers. */
+  readonly failures: number;
+  /** At so many it locks. */
+  readonly most: number;
+  /** Seconds until it forgets one. */
+  readonly interval: number;
+  /** Seconds until a wrong authorisation of its own is forgiven. */
+  readonly recovery: number;
+  /** Whether it is locked now. */
+  readonly locked: boolean;
+  /** Whose its own authorisation is; nobody's is everybody's. */
+  readonly owner: "vault" | "nobody" | "other";
 }
 
 /** Names a key inside its root; stable as long as the key lives. It tells nothing secret. */
@@ -91,6 +130,11 @@ export interface KeySpecification {
 export interface ResidentKey {
   readonly handle: KeyHandle;
   readonly publicKey: PublicKey;
+}
+
+/** A key of another program, and what it can be used for. */
+export interface AdoptedKey extends ResidentKey {
+  readonly uses: readonly KeyUse[];
 }
 
 export interface PublicKey {

@@ -10,6 +10,7 @@ import { bindingHandlers } from "./handlers/binding.ts";
 import { deviceHandlers } from "./handlers/device.ts";
 import type { Handler, Handlers } from "./handlers/handler.ts";
 import { journalHandlers } from "./handlers/journal.ts";
+import { keyFileHandlers } from "./handlers/key-files.ts";
 import { keyNameHandlers } from "./handlers/key-names.ts";
 import { keyHandlers } from "./handlers/keys.ts";
 import { objectHandlers } from "./handlers/objects.ts";
@@ -27,6 +28,7 @@ export const HANDLERS: Handlers<OperationName> = {
   ...keyHandlers,
   ...useHandlers,
   ...keyNameHandlers,
+  ...keyFileHandlers,
   ...objectHandlers,
   ...storageHandlers,
   ...deviceHandlers,

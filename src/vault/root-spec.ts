@@ -15,12 +15,13 @@ import { rootOn } from "../roots/atecc/root.ts";
 import { readOrMakeTransportKey } from "../roots/atecc/transport-key.ts";
 import { type Composition, compose } from "../roots/composite/composition.ts";
 import { type CompositeRoot, openComposite } from "../roots/composite/root.ts";
-import { openPiRoot, type PiOptions } from "../roots/pi/root.ts";
+import { parsePiLocation } from "../roots/pi/location.ts";
+import { openPiRoot } from "../roots/pi/root.ts";
 import { openPkcs11Root, parsePkcs11Location } from "../roots/pkcs11/index.ts";
 import type { Root } from "../roots/root.ts";
+import { kindOfRoot, parseRootParts, type RootParts } from "../roots/root-parts.ts";
 import { parseTpmLocation } from "../roots/tpm/location.ts";
 import { openTpmRoot } from "../roots/tpm/root.ts";
-import { parseRootParts, type RootParts } from "./root-parts.ts";
 
 /** What a state remembers of the root it belongs to. */
 export interface RootIdentity {
@@ -169,10 +170,8 @@ function reached(given: string, expected: RootOptions["expected"]): RootParts & 
 type OneOptions = Omit<RootOptions, "expected"> & { readonly expected: string | undefined };
 
 function openOne(specification: string, options: OneOptions): Promise<OpenRoot> {
-  const [kind = ""] = /^[a-z0-9]*/.exec(specification) ?? [];
-  const open = Object.hasOwn(KINDS, kind) ? KINDS[kind as keyof typeof KINDS] : undefined;
-  if (open === undefined) throw new ThornkeyError("USAGE", `'${specification.slice(0, 100)}' names no root`);
-  return open(specification, specification.slice(kind.length + 1), options);
+  const kind = kindOfRoot(specification);
+  return KINDS[kind](specification, specification.slice(kind.length + 1), options);
 }
 
 /** How each kind is opened. */
@@ -245,7 +244,7 @@ async function pkcs11(specification: string, _rest: string, options: OneOptions)
 }
 
 async function pi(specification: string, _rest: string, options: OneOptions): Promise<OpenRoot> {
-  const root = await opened(specification, await openPiRoot(piOptionsOf(specification)));
+  const root = await opened(specification, await openPiRoot(parsePiLocation(specification)));
   const { state } = await root.root.describe();
   if (state !== "ready") {
     await root.close();
@@ -254,17 +253,6 @@ async function pi(specification: string, _rest: string, options: OneOptions): Pr
     });
   }
   return expecting(root, options);
-}
-
-/** `pi`, `pi:NODE`, each with `?lock=hmac`. @throws ThornkeyError `USAGE` */
-function piOptionsOf(specification: string): PiOptions {
-  const [, node, lock] = /^pi(?::([^?]+))?(?:\?lock=(read|hmac))?$/.exec(specification) ?? [];
-  if (node === undefined && lock === undefined && specification !== "pi") {
-    throw new ThornkeyError("USAGE", `'${specification.slice(0, 100)}' names no firmware of a Raspberry Pi`, {
-      hint: "write pi, pi:/dev/vcio, or pi?lock=hmac, which locks deriving until the next reboot once the vault is open",
-    });
-  }
-  return { node, lock: lock as PiOptions["lock"] };
 }
 
 /** @throws ThornkeyError `NOT_BOUND` when it is another than the state's */

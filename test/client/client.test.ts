@@ -35,6 +35,7 @@ describe("a client", () => {
     const device = "0".repeat(32);
     await thornkey.keys.create({ name: "tls", type: "p256" });
     await thornkey.keys.import({ name: "old", material: Uint8Array.of(1) });
+    await thornkey.keys.file("tls");
     for await (const _ of thornkey.keys.list());
     await key.show();
     await key.public();
@@ -84,6 +85,8 @@ describe("a client", () => {
     await thornkey.roots.add({ specification: "tpm:/dev/tpmrm0" });
     await thornkey.roots.remove("tpm:/dev/tpmrm0");
     await thornkey.roots.move({ specification: "pi" });
+    await thornkey.roots.lockouts();
+    await thornkey.roots.resetLockout();
     await thornkey.binding.status();
     await thornkey.binding.now();
     await thornkey.binding.seal({ rehearse: true });

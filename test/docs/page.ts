@@ -18,6 +18,11 @@ export function blocksOf(page: string): Block[] {
   }));
 }
 
+/** A page begins with the programs it runs, where not every machine has them. */
+export function needsOf(page: string): readonly string[] {
+  return /^<!-- needs: (.*) -->/.exec(page)?.[1]?.split(" ") ?? [];
+}
+
 /** A line of a page may leave things out with an ellipsis; spaces count once. */
 function pattern(line: string): RegExp {
   const parts = line.trim().split(/\s*…\s*/);

@@ -4,15 +4,13 @@ import { basename, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Device, isThere, openDevice } from "../programs/device.ts";
 import { openWorld, type World, worldIsPossible } from "../programs/world.ts";
-import { blocksOf, promisesOf, root, scriptOf, writeCommands } from "./page.ts";
+import { blocksOf, needsOf, promisesOf, root, scriptOf, writeCommands } from "./page.ts";
 
 const possible = worldIsPossible() && isThere("/usr/share/doc/libengine-pkcs11-openssl");
 const pages = globSync("docs/programs/*.md", { cwd: root }).sort();
 
-/** A page begins with the programs it runs. */
 function missingFor(page: string): string[] {
-  const needs = /^<!-- needs: (.*) -->/.exec(page)?.[1]?.split(" ") ?? [];
-  return needs.filter((name) => !isThere(name));
+  return needsOf(page).filter((name) => !isThere(name));
 }
 
 let device: Device;

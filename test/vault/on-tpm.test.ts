@@ -65,6 +65,37 @@ describe.runIf(HAS_SWTPM)("a vault on a TPM", { timeout: 120_000 }, () => {
     expect(checkJournal(lines, new Uint8Array(64).fill(1)).problem).toBeDefined();
   });
 
+  it("tells observers of the TPM's defence against guessing, and resets it for administrators alone", async () => {
+    const user = vault.person({ uid: 1000 });
+    expect(await user.codeOf("root.lockout", {})).toBe("NOT_PERMITTED");
+    expect(await user.codeOf("root.lockout.reset", {})).toBe("NOT_PERMITTED");
+    const { lockouts } = await vault.root.ask("root.lockout", {});
+    expect(lockouts).toMatchObject([{ failures: 0, most: 32, locked: false, owner: "vault" }]);
+    expect(await vault.root.codeOf("root.lockout.reset", { root: "tpm:/dev/another" })).toBe("USAGE");
+    expect(await vault.root.ask("root.lockout.reset", { root: lockouts[0]?.serial })).toEqual({ lockouts });
+    const { lines } = await vault.root.ask("journal.read", { limit: 1000 });
+    expect(lines.filter((line) => line.includes("forgot the failures"))).toHaveLength(1);
+  });
+
+  it("gives a key file to who manages the key, and to nobody else", async () => {
+    const [user, other] = [vault.person({ uid: 1000 }), vault.person({ uid: 1001 })];
+    const auth = () => new Uint8Array(randomBytes(16));
+    const rights = { who: "uid:1001", rights: ["use" as const] };
+    await user.ask("key.create", { name: "filed", type: "p256", protection: "resident", policy: { allow: [rights] } });
+    expect(await other.codeOf("key.file", { key: "~1000/filed", auth: auth() })).toBe("NOT_PERMITTED");
+    expect(await vault.person({ uid: 1002 }).codeOf("key.file", { key: "~1000/filed" })).toBe("KEY_NOT_FOUND");
+    const { file } = await user.ask("key.file", { key: "filed", auth: auth() });
+    expect(Buffer.from(file).toString()).toMatch(/^-----BEGIN TSS2 PRIVATE KEY-----/);
+    // Without its authorisation it is of no use, to us either; and it is no material of a wrapped key.
+    expect(await other.codeOf("key.import", { name: "mine", material: file.slice() })).toBe("NOT_PERMITTED");
+    expect(await other.codeOf("key.import", { name: "mine", material: file.slice(), auth: auth() })).toBe(
+      "NOT_PERMITTED",
+    );
+    expect(await other.codeOf("key.import", { name: "mine", material: auth(), type: "aes256", auth: auth() })).toBe(
+      "USAGE",
+    );
+  });
+
   it("deletes a resident key, and then it is unknown", async () => {
     const user = vault.person({ uid: 1000 });
     await user.ask("key.create", { name: "gone", type: "p256", protection: "resident" });

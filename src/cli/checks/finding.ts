@@ -1,6 +1,6 @@
 /** What a check of `thornkey doctor` says, and what it looks at. */
 import type { HostFiles } from "../../machine/host-files.ts";
-import type { VaultStatus } from "../../operations/table.ts";
+import type { RootLockout, VaultStatus } from "../../operations/table.ts";
 
 export type Level = "ok" | "warn" | "fail";
 
@@ -29,8 +29,17 @@ export interface Patient {
   readonly status: VaultStatus | undefined;
   /** Why it could not be asked. */
   readonly silence: Error | undefined;
-  /** Serial number of the root in the state's header, when it can be read. */
-  readonly serial: string | undefined;
+  /** The hardware in the state's header; nothing when it cannot be read. */
+  readonly parts: readonly StatePart[];
+  /** What a running vault says of its hardware's defence against guessing, when it tells us. */
+  readonly lockouts: readonly RootLockout[];
+}
+
+/** Hardware a state is on. */
+export interface StatePart {
+  readonly kind: string;
+  readonly serial: string;
+  readonly specification?: string | undefined;
 }
 
 export interface Check {

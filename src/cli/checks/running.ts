@@ -1,16 +1,8 @@
-/** The vault that runs, and its hardware. */
+/** The vault that runs. */
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { toHex } from "../../bytes/bytes.ts";
-import { ThornkeyError } from "../../errors.ts";
 import { isHardened } from "../../machine/hygiene.ts";
-import { openChip } from "../../roots/atecc/chip.ts";
-import { Random } from "../../roots/atecc/commands.ts";
-import { readConfig } from "../../roots/atecc/conversations.ts";
-import { startEmulatedChip } from "../../roots/atecc/emulated.ts";
-import { type ChipLocation, parseChipLocation } from "../../roots/atecc/location.ts";
-import { provisioningStage } from "../../roots/atecc/provision.ts";
-import { type Check, fail, ok, type Patient, type Said, warn } from "./finding.ts";
+import { type Check, fail, ok, warn } from "./finding.ts";
 
 export const RUNNING_CHECKS: readonly Check[] = [
   {
@@ -76,74 +68,7 @@ export const RUNNING_CHECKS: readonly Check[] = [
       );
     },
   },
-  { name: "root", look: lookAtRoot },
 ];
-
-/** A root that a vault uses is asked by the vault; one that nobody uses, by us. */
-async function lookAtRoot({ root, status, holder, serial }: Patient): Promise<Said | readonly Said[]> {
-  if (status !== undefined && status.roots.length > 0) {
-    return status.roots.flatMap(({ name, model, serial: own, available, emulated, limits }) => [
-      available
-        ? ok(`${model} ${own} answers`)
-        : fail(`${name} does not answer`, "is it connected, and is its bus on?"),
-      ...(emulated ? [warn("the root is emulated: it protects nothing", "for development only")] : []),
-      ...limits.map((limit) => warn(limit, "'thornkey chip info' says why")),
-    ]);
-  }
-  if (holder !== undefined) return ok("the root belongs to the vault that runs");
-  if (root === undefined) return ok("the root was not asked; --root names it");
-  try {
-    return await askRoot(root, serial);
-  } catch (error) {
-    if (!(error instanceof ThornkeyError)) throw error;
-    return fail(`${root}: ${error.message}`, error.hint ?? "is it connected, and is its bus on?");
-  }
-}
-
-async function askRoot(specification: string, serial: string | undefined): Promise<Said | readonly Said[]> {
-  const memory = /^emulated:(.+)$/.exec(specification)?.[1];
-  if (memory === undefined) return askChip(parseChipLocation(specification), serial, false);
-  if (!existsSync(memory)) return warn(`there is no emulated chip in ${memory}`, "'thornkey up' makes one");
-  const emulator = await startEmulatedChip(memory, { timing: "none" });
-  try {
-    return await askChip(emulator.location, serial, true);
-  } finally {
-    await emulator.close();
-  }
-}
-
-async function askChip(
-  location: ChipLocation,
-  serial: string | undefined,
-  emulated: boolean,
-): Promise<readonly Said[]> {
-  const chip = await openChip(location);
-  try {
-    const own = toHex(chip.serial);
-    const stage = provisioningStage(await readConfig(chip));
-    if (stage !== "done" && stage !== "foreign") {
-      return [warn(`the secure element ${own} is not provisioned`, "'thornkey chip provision', once and for ever")];
-    }
-    const [one, other] = await chip.run(Random(), Random());
-    const said: Said[] = [
-      toHex(one) === toHex(other)
-        ? fail("the secure element gives the same random bytes twice", "do not use it")
-        : ok(`the secure element ${own} answers`),
-    ];
-    if (serial !== undefined && serial !== own) {
-      said.push(
-        fail(
-          `the state belongs to the secure element ${serial}`,
-          "put it back; nothing of the state opens with another",
-        ),
-      );
-    }
-    if (emulated) said.push(warn("the root is emulated: it protects nothing", "for development only"));
-    return said;
-  } finally {
-    await chip.close();
-  }
-}
 
 /**
  * Who holds a lock of flock(2), without touching it.
@@ -152,7 +77,7 @@ async function askChip(
  * @returns its process; undefined when nobody holds it, or it cannot be told
  */
 export function lockHolder(path: string, locks: string): number | undefined {
-  const stats = statSync(path, { throwIfNoEntry: false });
+  const stats = statOf(path);
   if (stats === undefined) return undefined;
   const holders = locks.split("\n").flatMap((line) => {
     // "1: FLOCK  ADVISORY  WRITE 1234 08:01:5678 0 EOF" (proc_locks(5)); waiting ones have an arrow.
@@ -163,4 +88,13 @@ export function lockHolder(path: string, locks: string): number | undefined {
   // Two file systems may have a file of this number: the one that wrote its own into it.
   const written = Number.parseInt(readFileSync(path, "latin1"), 10);
   return holders.find((pid) => pid === written);
+}
+
+/** @returns undefined also for what this user may not look at */
+function statOf(path: string) {
+  try {
+    return statSync(path, { throwIfNoEntry: false });
+  } catch {
+    return undefined;
+  }
 }

@@ -2,7 +2,7 @@
 import { accessSync, constants, existsSync, readdirSync, readFileSync, statfsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { decodeStrictly } from "../../operations/protocol.ts";
-import { type Check, fail, ok, type Patient, type Said, warn } from "./finding.ts";
+import { type Check, fail, ok, type Patient, type Said, type StatePart, warn } from "./finding.ts";
 import { lookIntoDatabase } from "./state-database.ts";
 
 /** statfs(2): kinds of file systems that are no place for a state. */
@@ -113,20 +113,19 @@ export const STATE_CHECKS: readonly Check[] = [
   { name: "database", look: there(lookIntoDatabase) },
   {
     name: "transport-key",
-    look: there(({ state, serial }) => {
-      if (serial === undefined) return undefined;
-      const path = join(state, "roots", `${serial}.transport`);
-      const mode = statSync(path, { throwIfNoEntry: false })?.mode;
-      if (mode === undefined) {
-        return warn(
-          `the transport key of root ${serial} is not in roots/`,
-          "a root that thornkey provisioned opens no store without: put it back as roots/SERIAL.transport",
-        );
-      }
-      return mode & 0o077
-        ? fail(`others may read ${path}`, `chmod 600 ${path}`)
-        : ok(`the transport key of root ${serial} is there`);
-    }),
+    look: there(({ state, parts }) =>
+      parts.flatMap(({ kind, serial }) =>
+        kind === "atecc" ? lookAtRootFile(state, serial, "transport", "warn", TRANSPORT) : [],
+      ),
+    ),
+  },
+  {
+    name: "tpm-file",
+    look: there(({ state, parts }) =>
+      parts.flatMap(({ kind, serial }) =>
+        kind === "tpm" ? lookAtRootFile(state, serial, "tpm", "fail", SEALED_BY_TPM) : [],
+      ),
+    ),
   },
   {
     name: "repair",
@@ -155,6 +154,29 @@ export const STATE_CHECKS: readonly Check[] = [
   },
 ];
 
+const TRANSPORT = {
+  what: "the transport key",
+  todo: "a root that thornkey provisioned opens no store without: put it back as roots/SERIAL.transport",
+};
+const SEALED_BY_TPM = {
+  what: "what the TPM sealed for this state",
+  todo: "put back a copy of roots/SERIAL.tpm; without it nothing of the state opens",
+};
+
+/** @param missing how bad it is when it is */
+function lookAtRootFile(
+  state: string,
+  serial: string,
+  ending: string,
+  missing: "warn" | "fail",
+  { what, todo }: { readonly what: string; readonly todo: string },
+): Said {
+  const path = join(state, "roots", `${serial}.${ending}`);
+  const mode = statSync(path, { throwIfNoEntry: false })?.mode;
+  if (mode === undefined) return { level: missing, what: `${what} of root ${serial} is not in roots/`, todo };
+  return mode & 0o077 ? fail(`others may read ${path}`, `chmod 600 ${path}`) : ok(`${what} of root ${serial} is there`);
+}
+
 function accessTo(state: string): Said | readonly Said[] {
   const own = process.geteuid?.() ?? 0;
   const said: Said[] = [];
@@ -170,8 +192,16 @@ function accessTo(state: string): Said | readonly Said[] {
   return said.length > 0 ? said.slice(0, 20) : ok(`only uid ${owner} looks into it`);
 }
 
-/** @returns what the header says in clear; undefined when it cannot be read */
-export function headerIn(path: string): { stage: string; device: string; created: number; serial: string } | undefined {
+/** What the header says in clear. */
+export interface ClearHeader {
+  readonly stage: string;
+  readonly device: string;
+  readonly created: number;
+  readonly parts: readonly StatePart[];
+}
+
+/** @returns undefined when it cannot be read */
+export function headerIn(path: string): ClearHeader | undefined {
   try {
     return headerOf(readFileSync(path));
   } catch {
@@ -179,23 +209,35 @@ export function headerIn(path: string): { stage: string; device: string; created
   }
 }
 
-export function headerOf(bytes: Uint8Array): ReturnType<typeof headerIn> {
+export function headerOf(bytes: Uint8Array): ClearHeader | undefined {
   try {
     const header = decodeStrictly(new Uint8Array(bytes)) as {
       readonly [field: string]: unknown;
-      readonly root?: { readonly serial?: unknown };
+      readonly root?: { readonly composition?: { readonly parts?: unknown } };
     };
     const { stage, device, created, root } = header;
-    const serial = root?.serial;
+    const parts = root?.composition === undefined ? [root] : root.composition.parts;
     const whole =
       typeof stage === "string" &&
       typeof device === "string" &&
       typeof created === "number" &&
-      typeof serial === "string";
-    return whole && /^[0-9a-f]{1,64}$/.test(serial) ? { stage, device, created, serial } : undefined;
+      Array.isArray(parts) &&
+      parts.every(isPart);
+    return whole ? { stage, device, created, parts } : undefined;
   } catch {
     return undefined;
   }
+}
+
+/** Its serial number becomes a part of paths. */
+function isPart(part: unknown): part is StatePart {
+  const { kind, serial, specification = "" } = (part ?? {}) as { readonly [field: string]: unknown };
+  return (
+    typeof kind === "string" &&
+    typeof serial === "string" &&
+    /^[^/\0]{1,200}$/.test(serial) &&
+    typeof specification === "string"
+  );
 }
 
 function parsed(path: string): unknown {

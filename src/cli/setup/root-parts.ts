@@ -2,15 +2,14 @@
 import { dirname, resolve } from "node:path";
 import { ThornkeyError } from "../../errors.ts";
 import { parseChipLocation } from "../../roots/atecc/location.ts";
+import { parsePiLocation } from "../../roots/pi/location.ts";
 import { parsePkcs11Location } from "../../roots/pkcs11/index.ts";
+import { formatRootParts, kindOfRoot, parseRootParts, type RootKindName } from "../../roots/root-parts.ts";
 import { parseTpmLocation } from "../../roots/tpm/location.ts";
-
-export const ROOT_KINDS = ["emulated", "atecc", "tpm", "pkcs11", "pi"] as const;
-export type RootKind = (typeof ROOT_KINDS)[number];
 
 /** One root of a specification, and what it needs. */
 export interface RootPart {
-  readonly kind: RootKind;
+  readonly kind: RootKindName;
   readonly specification: string;
   /** Device nodes. */
   readonly devices: readonly string[];
@@ -26,30 +25,21 @@ export interface RootPart {
   readonly smartCard: boolean;
 }
 
-const KIND = `(?:${ROOT_KINDS.join("|")})(?=$|[:+,)])`;
-
 /**
  * @param specification one root, `A+B`, or `2of(A,B,C)`
  * @returns its parts, and the specification with the paths of emulated chips made absolute
  * @throws ThornkeyError `USAGE`
  */
 export function rootPartsOf(specification: string): { parts: readonly RootPart[]; specification: string } {
-  const [, count, list] = /^(\d)of\((.+)\)$/.exec(specification) ?? [];
-  const sign = list === undefined ? "\\+" : ",";
-  const parts = (list ?? specification).split(new RegExp(`${sign}(?=${KIND})`)).map(partOf);
-  const whole = parts.map((part) => part.specification).join(list === undefined ? "+" : ",");
-  return { parts, specification: count === undefined ? whole : `${count}of(${whole})` };
+  const { parts, needed } = parseRootParts(specification);
+  const all = parts.map(partOf);
+  return { parts: all, specification: formatRootParts({ parts: all.map((part) => part.specification), needed }) };
 }
 
 function partOf(specification: string): RootPart {
-  const [kind = ""] = specification.split(":", 1);
-  if (!Object.hasOwn(NEEDS, kind) || /\p{Cc}/u.test(specification)) {
-    throw new ThornkeyError("USAGE", `'${specification.slice(0, 100)}' names no root`, {
-      hint: "write atecc:/dev/i2c-1, tpm:/dev/tpmrm0, pkcs11:/path/module.so?token=LABEL, pi, or several: A+B, 2of(A,B,C)",
-    });
-  }
-  const known = kind as RootKind;
-  return { ...NOTHING, kind: known, specification, ...NEEDS[known](specification) };
+  if (/\p{Cc}/u.test(specification)) throw new ThornkeyError("USAGE", "a root's name has no control characters");
+  const kind = kindOfRoot(specification);
+  return { ...NOTHING, kind, specification, ...NEEDS[kind](specification) };
 }
 
 const NOTHING = {
@@ -59,7 +49,7 @@ const NOTHING = {
 
 type Needs = Partial<Omit<RootPart, "kind">>;
 
-const NEEDS: { readonly [Kind in RootKind]: (specification: string) => Needs } = {
+const NEEDS: { readonly [Kind in RootKindName]: (specification: string) => Needs } = {
   emulated(specification) {
     const memory = specification.slice("emulated:".length);
     if (memory === "") throw new ThornkeyError("USAGE", "emulated: needs the file that is the chip's memory");
@@ -90,10 +80,13 @@ const NEEDS: { readonly [Kind in RootKind]: (specification: string) => Needs } =
    * with the device's key (10-vc.rules of raspberrypi-sys-mods). Ours come later and have the last word. Older kernels
    * have only /dev/vcio.
    */
-  pi: () => ({
-    devices: ["/dev/vcio_crypto", "/dev/vcio"],
-    rules: ['KERNEL=="vcio_crypto|vcio", OWNER="thornkey", GROUP="thornkey", MODE="0600", TAG+="systemd"'],
-  }),
+  pi(specification) {
+    parsePiLocation(specification);
+    return {
+      devices: ["/dev/vcio_crypto", "/dev/vcio"],
+      rules: ['KERNEL=="vcio_crypto|vcio", OWNER="thornkey", GROUP="thornkey", MODE="0600", TAG+="systemd"'],
+    };
+  },
 };
 
 /** @param match what else must fit, beside the kernel's name */

@@ -1,6 +1,8 @@
 /** TPMs of the kernel. */
-import { describeTpm } from "../../roots/tpm/describe.ts";
+
 import type { TpmFacts } from "../../roots/tpm/facts.ts";
+import type { TpmLocation } from "../../roots/tpm/location.ts";
+import { visitTpm } from "../../roots/tpm/visit.ts";
 import { type Finder, type Found, type Search, type Trouble, troubleFrom } from "./finding.ts";
 
 const KIND = "tpm";
@@ -36,9 +38,19 @@ export const findTpms: Finder = {
 
 async function one(path: string): Promise<Search> {
   try {
-    return { found: [foundFrom(path, await describeTpm({ kind: "device", path }))], troubles: [] };
+    return { found: [foundFrom(path, await factsAt({ kind: "device", path }))], troubles: [] };
   } catch (error) {
     return { found: [], troubles: [troubleFrom(KIND, error)] };
+  }
+}
+
+/** Asked without changing anything in it. */
+export async function factsAt(location: TpmLocation): Promise<TpmFacts> {
+  const visit = visitTpm(location);
+  try {
+    return await visit.facts();
+  } finally {
+    await visit.close();
   }
 }
 

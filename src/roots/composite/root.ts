@@ -198,6 +198,19 @@ function compositeOver(
       const { root, inner } = placeOf(handle);
       return root.agree(inner, peer);
     },
+    async adopt(file, auth) {
+      mustBeOpen();
+      for (const { part, root } of present) {
+        const adopted = await root.adopt?.(file, auth);
+        if (adopted !== undefined) return { ...adopted, handle: `${part.serial}/${adopted.handle}` };
+      }
+      throw cannot("take in keys of other programs");
+    },
+    async keyFile(handle, auth) {
+      const { root, inner } = placeOf(handle);
+      if (root.keyFile === undefined) throw new ThornkeyError("NOT_SUPPORTED", "the part this key is in has no files");
+      return root.keyFile(inner, auth);
+    },
     async destroyKey(handle) {
       const { root, inner } = placeOf(handle);
       return root.destroyKey(inner);

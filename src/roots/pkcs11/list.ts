@@ -1,6 +1,8 @@
 import type { TokenFacts } from "./calls.ts";
 import { CKF_TOKEN } from "./constants.ts";
 import { linkToken, PATIENCE } from "./link.ts";
+import type { Pkcs11Location } from "./location.ts";
+import { fits } from "./tokens.ts";
 
 /** A token of a module, for somebody who sets it up. */
 export interface ListedToken {
@@ -13,6 +15,8 @@ export interface ListedToken {
   /** Without it the token can do nothing yet. */
   readonly initialized: boolean;
   readonly needsPin: boolean;
+  /** What the token says of its user's PIN; asking does not cost a try. */
+  readonly pin: "fine" | "few-tries" | "last-try" | "locked";
 }
 
 /**
@@ -30,10 +34,28 @@ export async function listTokens(modulePath: string): Promise<readonly ListedTok
   }
 }
 
+/** Those of a module that a location speaks of. @throws ThornkeyError as {@link listTokens} */
+export async function tokensAt(location: Pkcs11Location): Promise<readonly ListedToken[]> {
+  const link = linkToken({ module: location.module }, undefined, PATIENCE);
+  try {
+    return (await link.ask("list")).filter((facts) => fits(location, facts)).map(listed);
+  } finally {
+    await link.close();
+  }
+}
+
+/** The worst first. */
+const STANDINGS = [
+  [CKF_TOKEN.USER_PIN_LOCKED, "locked"],
+  [CKF_TOKEN.USER_PIN_FINAL_TRY, "last-try"],
+  [CKF_TOKEN.USER_PIN_COUNT_LOW, "few-tries"],
+] as const;
+
 function listed({ label, manufacturer, model, serial, slotId, firmware, flags }: TokenFacts): ListedToken {
   return {
     ...{ token: label, manufacturer, model, serial, slotId, firmware },
     initialized: (flags & CKF_TOKEN.INITIALIZED) !== 0,
     needsPin: (flags & CKF_TOKEN.LOGIN_REQUIRED) !== 0,
+    pin: STANDINGS.find(([flag]) => (flags & flag) !== 0)?.[1] ?? "fine",
   };
 }

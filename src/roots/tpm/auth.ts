@@ -17,7 +17,7 @@ export function authFrom(seed: Secret, purpose: "key" | "sealed" | "attestation"
 const ALPHABET = new TextEncoder().encode("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_");
 
 /** Base64url of 24 bytes, without ever making a string of them. */
-function printable(bytes: Uint8Array): Uint8Array {
+export function printable(bytes: Uint8Array): Uint8Array {
   const text = new Uint8Array(32);
   for (let at = 0; at < 32; at++) {
     const bit = at * 6;

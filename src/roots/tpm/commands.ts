@@ -97,6 +97,11 @@ export const ReadPublic = command("ReadPublic", 0x173, {
   handles: 1,
   out: { outPublic: public2b, name: bytes2b, qualifiedName: bytes2b },
 });
+/** The same, for an object of a kind that nothing here uses: its public area stays bytes. */
+export const ReadPublicBytes = command("ReadPublic", 0x173, {
+  handles: 1,
+  out: { outPublic: bytes2b, name: bytes2b, qualifiedName: bytes2b },
+});
 export const CreatePrimary = command("CreatePrimary", 0x131, {
   authorised: 1,
   in: { inSensitive: sensitiveCreate, inPublic: public2b, outsideInfo: bytes2b, creationPCR: list(u8, 0) },
@@ -118,6 +123,12 @@ export const Load = command("Load", 0x157, {
 });
 export const FlushContext = command("FlushContext", 0x165, { in: { handle: u32 }, bare: true });
 export const EvictControl = command("EvictControl", 0x120, { handles: 2, authorised: 1, in: { persistent: u32 } });
+export const ObjectChangeAuth = command("ObjectChangeAuth", 0x150, {
+  handles: 2,
+  authorised: 1,
+  in: { newAuth: bytes2b },
+  out: { outPrivate: bytes2b },
+});
 export const Sign = command("Sign", 0x15d, {
   authorised: 1,
   in: { digest: bytes2b, scheme: asymmetricScheme, validation: ticket },

@@ -34,6 +34,33 @@ export const ALG = {
 /** TPM_ECC_CURVE. */
 export const CURVE = { p256: 0x0003, p384: 0x0004 } as const;
 
+/** How people call curves, those included on which nothing is made here. */
+export const CURVE_NAMES: ReadonlyMap<number, string> = new Map([
+  [0x0001, "P-192"],
+  [0x0002, "P-224"],
+  [CURVE.p256, "P-256"],
+  [CURVE.p384, "P-384"],
+  [0x0005, "P-521"],
+  [0x0010, "BN P-256"],
+  [0x0011, "BN P-638"],
+  [0x0020, "SM2 P-256"],
+  [0x0040, "Curve25519"],
+  [0x0041, "Curve448"],
+]);
+
+/** NV indices of the endorsement keys' certificates (TCG EK Credential Profile, 2.2.1.4 and 2.2.1.5). */
+export const EK_CERTIFICATES: ReadonlyMap<number, string> = new Map([
+  [0x01c00002, "RSA-2048"],
+  [0x01c0000a, "P-256"],
+  [0x01c00012, "RSA-2048, high range"],
+  [0x01c00014, "P-256, high range"],
+  [0x01c00016, "P-384"],
+  [0x01c00018, "P-521"],
+  [0x01c0001a, "SM2 P-256"],
+  [0x01c0001c, "RSA-3072"],
+  [0x01c0001e, "RSA-4096"],
+]);
+
 /** TPM_RH, TPM_RS and the persistent handles that the TCG gives a meaning. */
 export const HANDLE = {
   owner: 0x40000001,
@@ -46,7 +73,13 @@ export const HANDLE = {
 } as const;
 
 /** First handles of the ranges that GetCapability lists; TPM_HT. */
-export const RANGE = { nv: 0x01000000, loadedSession: 0x02000000, savedSession: 0x03000000, transient: 0x80000000 };
+export const RANGE = {
+  nv: 0x01000000,
+  loadedSession: 0x02000000,
+  savedSession: 0x03000000,
+  transient: 0x80000000,
+  persistent: 0x81000000,
+};
 
 /** TPM_SE. */
 export const SESSION = { hmac: 0x00, policy: 0x01 } as const;

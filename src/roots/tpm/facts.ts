@@ -1,7 +1,8 @@
 /** What a TPM says of itself. */
 import { Writer } from "../../bytes/writer.ts";
-import { GetCapability, PCR_Read } from "./commands.ts";
-import { CAPABILITY, CURVE, PERMANENT, PROPERTY } from "./constants.ts";
+import type { Lockout } from "../root.ts";
+import { GetCapability } from "./commands.ts";
+import { CAPABILITY, CURVE, CURVE_NAMES, PERMANENT, PROPERTY } from "./constants.ts";
 import type { Tpm } from "./tpm.ts";
 
 export interface TpmFacts {
@@ -9,6 +10,8 @@ export interface TpmFacts {
   readonly vendor: string;
   readonly firmware: string;
   readonly p384: boolean;
+  /** Names of the curves it has. */
+  readonly curves: readonly string[];
   readonly permanent: {
     readonly ownerAuthSet: boolean;
     readonly endorsementAuthSet: boolean;
@@ -16,19 +19,7 @@ export interface TpmFacts {
     readonly disableClear: boolean;
     readonly inLockout: boolean;
   };
-  readonly lockout: Lockout;
-}
-
-/** The TPM's defence against guessing. */
-export interface Lockout {
-  /** Failures it remembers. */
-  readonly failures: number;
-  /** At so many it locks. */
-  readonly most: number;
-  /** Seconds until it forgets one. */
-  readonly interval: number;
-  /** Seconds until a wrong lockout authorisation is forgiven. */
-  readonly recovery: number;
+  readonly lockout: Omit<Lockout, "locked" | "owner">;
 }
 
 export function factsOf(tpm: Tpm): TpmFacts {
@@ -39,11 +30,13 @@ export function factsOf(tpm: Tpm): TpmFacts {
   const number = (property: number) => variable.get(property) ?? 0;
   const vendor = Array.from({ length: 4 }, (_, n) => textOf(fixed.get(PROPERTY.vendorString1 + n) ?? 0)).join("");
   const versions = [PROPERTY.firmwareVersion1, PROPERTY.firmwareVersion2].map((one) => fixed.get(one) ?? 0);
+  const curves = curvesOf(tpm);
   return {
     manufacturer: textOf(fixed.get(PROPERTY.manufacturer) ?? 0).trim(),
-    vendor: vendor.trim(),
+    vendor: vendor.trim().replace(/ +/g, " "),
     firmware: versions.map((version) => `${version >>> 16}.${version & 0xffff}`).join("."),
-    p384: curvesOf(tpm).includes(CURVE.p384),
+    p384: curves.includes(CURVE.p384),
+    curves: curves.map((curve) => CURVE_NAMES.get(curve) ?? `0x${curve.toString(16)}`),
     permanent: {
       ownerAuthSet: flag(PERMANENT.ownerAuthSet),
       endorsementAuthSet: flag(PERMANENT.endorsementAuthSet),
@@ -58,13 +51,6 @@ export function factsOf(tpm: Tpm): TpmFacts {
       recovery: number(PROPERTY.lockoutRecovery),
     },
   };
-}
-
-/** Whether all PCRs of the boot are zero: then nothing was measured, and a policy on them protects nothing. */
-export function nothingMeasured(tpm: Tpm): boolean {
-  const pcrs = Array.from({ length: 8 }, (_, pcr) => pcr);
-  const { values } = tpm.run(PCR_Read, [], { pcrs });
-  return values.every((value) => value.every((byte) => byte === 0));
 }
 
 function properties(tpm: Tpm, property: number, count: number): Map<number, number> {

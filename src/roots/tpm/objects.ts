@@ -19,6 +19,8 @@ export interface Objects {
   use<T>(file: KeyFile, auth: Uint8Array, body: (object: Entity) => T): T;
   /** Has a second object loaded beside the one in use, for a moment. */
   beside<T>(file: KeyFile, auth: Uint8Array, body: (object: Entity) => T): T;
+  /** What a key file is under, kept in the TPM. @throws ThornkeyError `NOT_SUPPORTED` */
+  parentOf(file: KeyFile): Entity;
   /** Flushes what is loaded. */
   rest(): void;
 }
@@ -86,7 +88,7 @@ export function objectsOf(tpm: Tpm, parent: () => Entity): Objects {
     for (const { handle, epoch } of all) if (epoch === tpm.epoch) tpm.flush(handle);
   }
 
-  return { use: (file, auth, body) => again(tpm, () => body(load(file, auth))), beside, rest };
+  return { use: (file, auth, body) => again(tpm, () => body(load(file, auth))), beside, parentOf, rest };
 }
 
 interface Loaded {

@@ -21,7 +21,7 @@ const IDLE = 60_000;
 const { location, options } = workerData as TpmOwnerData;
 const left = unfinished();
 const silicon = siliconOn(
-  tpmOver(() => openTransport(location), systemClock({ spinMilliseconds: 0 }), left.finish),
+  tpmOver(() => openTransport(location), systemClock({ spinMilliseconds: 0 }), { meanwhile: left.finish }),
   options,
 );
 let bedtime: NodeJS.Timeout | undefined;

@@ -78,6 +78,11 @@ export function makeParent(tpm: Tpm): Parent {
 }
 
 /** @returns what names the TPM: of its storage key's name, so it is another one after a Clear; 20 hexadecimal digits */
-export function serialOf({ entity }: Parent): string {
-  return toHex(entity.name.subarray(2, 12));
+export function serialOf({ entity }: Pick<Parent, "entity">): string {
+  return serialFrom(entity.name);
+}
+
+/** @param name of a storage key, 34 bytes */
+export function serialFrom(name: Uint8Array): string {
+  return toHex(name.subarray(2, 12));
 }

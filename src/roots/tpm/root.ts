@@ -2,8 +2,7 @@ import { Secret } from "../../bytes/secret.ts";
 import { ThornkeyError } from "../../errors.ts";
 import { type CallOptions, type Owner, ownerOf } from "../owner.ts";
 import { threadOwner } from "../owner-thread.ts";
-import type { KeyHandle, Root } from "../root.ts";
-import type { Lockout } from "./facts.ts";
+import type { KeyHandle, Lockout, Root } from "../root.ts";
 import { formatTpmLocation, type TpmLocation } from "./location.ts";
 import type { TpmOwnerData } from "./owner.ts";
 import type { OpenOptions, Silicon } from "./silicon.ts";
@@ -26,7 +25,7 @@ export interface TpmRoot extends Root {
   /** TPM2_ActivateCredential. @returns the credential, at most 32 bytes */
   activateCredential(blob: Uint8Array, secret: Uint8Array): Promise<Secret>;
   /** The defence against guessing. */
-  lockout(): Promise<Lockout & { locked: boolean }>;
+  lockout(): Promise<Lockout>;
   /** Forgets the failures. @throws ThornkeyError `ROOT_REFUSED` when another program has that right */
   resetLockout(): Promise<void>;
 }
@@ -77,6 +76,8 @@ function rootOver(owner: Owner<Silicon>): TpmRoot {
     publicKey: (handle) => owner.call("publicKey", [handle], AGAIN),
     sign: (handle, digest, way = { scheme: "ecdsa" }) => owner.call("sign", [handle, digest, way], AGAIN),
     agree: async (handle, peer) => new Secret(await owner.call("agree", [handle, peer], AGAIN)),
+    adopt: (file, auth) => withBytes(auth, (bytes) => owner.call("adopt", [file, bytes], AGAIN)),
+    keyFile: (handle, auth) => withBytes(auth, (bytes) => owner.call("keyFile", [handle, bytes], AGAIN)),
     derive: async (label, salt) => new Secret(await owner.call("derive", [label, salt], AGAIN)),
     async counter() {
       return {
@@ -100,4 +101,14 @@ function rootOver(owner: Owner<Silicon>): TpmRoot {
     resetLockout: () => owner.call("resetLockout", [], AGAIN),
     close: () => owner.close(),
   };
+}
+
+/** Hands on a copy of a secret, which is zeroed whatever happens; nothing is an empty one. */
+async function withBytes<T>(secret: Secret | undefined, body: (bytes: Uint8Array) => Promise<T>): Promise<T> {
+  const bytes = secret?.use((bytes) => bytes.slice()) ?? new Uint8Array(0);
+  try {
+    return await body(bytes);
+  } finally {
+    bytes.fill(0);
+  }
 }

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { equal } from "../../bytes/bytes.ts";
 import { Secret } from "../../bytes/secret.ts";
 import { ThornkeyError } from "../../errors.ts";
-import type { Capabilities, KeyHandle, KeySpecification, SigningWay, ZeroizeReport } from "../root.ts";
+import type { Capabilities, KeyHandle, KeySpecification, Lockout, SigningWay, ZeroizeReport } from "../root.ts";
 import { authFrom } from "./auth.ts";
 import {
   Clear,
@@ -20,9 +20,11 @@ import {
 import { HANDLE } from "./constants.ts";
 import { counterAt, defineCounter, freeIndex } from "./counter.ts";
 import { evidenceOf } from "./evidence.ts";
-import { factsOf, type Lockout, type TpmFacts } from "./facts.ts";
+import { factsOf, type TpmFacts } from "./facts.ts";
 import { fateOf, identityOf } from "./identity.ts";
+import { keyFilesOf } from "./key-files.ts";
 import { create, keysOf } from "./keys.ts";
+import { lockoutOwner } from "./lockout.ts";
 import { again, objectsOf } from "./objects.ts";
 import { findParent, makeParent, type Parent, serialOf } from "./parent.ts";
 import { TpmRefusal } from "./response-code.ts";
@@ -67,6 +69,7 @@ export function siliconOn(tpm: Tpm, { folder, expected }: OpenOptions) {
     () => opened().parent.entity,
     () => opened().file.seed,
   );
+  const files = keyFilesOf(tpm, objects, () => opened().file.seed);
   const evidence = evidenceOf(
     tpm,
     objects,
@@ -358,6 +361,20 @@ export function siliconOn(tpm: Tpm, { folder, expected }: OpenOptions) {
     publicKey: whenOpen((handle: KeyHandle) => keys.publicKey(handle)),
     sign: whenOpen((handle: KeyHandle, digest: Uint8Array, way: SigningWay) => keys.sign(handle, digest, way)),
     agree: whenOpen((handle: KeyHandle, peer: Uint8Array) => keys.agree(handle, peer)),
+    adopt: whenOpen((pem: Uint8Array, auth: Uint8Array) => {
+      try {
+        return files.adopt(pem, auth);
+      } finally {
+        auth.fill(0);
+      }
+    }),
+    keyFile: whenOpen((handle: KeyHandle, auth: Uint8Array) => {
+      try {
+        return files.keyFile(handle, auth);
+      } finally {
+        auth.fill(0);
+      }
+    }),
     derive: whenOpen((label: string, salt: Uint8Array): Uint8Array => {
       const secret = unsealed();
       try {
@@ -373,9 +390,11 @@ export function siliconOn(tpm: Tpm, { folder, expected }: OpenOptions) {
     identity: whenOpen(() => evidence.identity()),
     activateCredential: whenOpen((blob: Uint8Array, secret: Uint8Array) => evidence.activateCredential(blob, secret)),
     zeroize: whenOpen(() => clear()),
-    lockout: whenOpen((): Lockout & { locked: boolean } => {
+    lockout: whenOpen((): Lockout => {
+      const { file, parent } = opened();
       const { lockout, permanent } = again(tpm, () => factsOf(tpm));
-      return { ...lockout, locked: permanent.inLockout };
+      const owner = lockoutOwner(permanent, file, parent.entity.name);
+      return { ...lockout, locked: permanent.inLockout, owner };
     }),
     resetLockout: whenOpen((): void => {
       const { file } = opened();

@@ -97,11 +97,15 @@ const LONGEST_WAIT = 400;
 const HEADER = 10;
 
 /**
- * @param open connects to the TPM
- * @param meanwhile called while the TPM works on a command; must not throw, nor use the TPM
- * @throws nothing: the first command connects
+ * @param open connects to the TPM; the first command does
+ * @param options.meanwhile called while the TPM works on a command; must not throw, nor use the TPM
+ * @param options.visits whether what others left in it stays, as it does for somebody who only looks
  */
-export function tpmOver(open: () => TpmTransport, clock: Pick<Clock, "sleep">, meanwhile?: () => void): Tpm {
+export function tpmOver(
+  open: () => TpmTransport,
+  clock: Pick<Clock, "sleep">,
+  { meanwhile, visits = false }: { readonly meanwhile?: () => void; readonly visits?: boolean } = {},
+): Tpm {
   let transport: TpmTransport | undefined;
   let salted: { readonly key: Entity; readonly area: PublicArea } | undefined;
   let main: Session | undefined;
@@ -113,7 +117,7 @@ export function tpmOver(open: () => TpmTransport, clock: Pick<Clock, "sleep">, m
     forget();
     start();
     // A bare TPM keeps what somebody left who died. What Linux's resource manager lists are sessions that others use.
-    if (!transport.shared) flushLeftovers();
+    if (!visits && !transport.shared) flushLeftovers();
     return transport;
   }
 

@@ -36,6 +36,9 @@ const OIDS = {
   sealed: Uint8Array.of(0x67, 0x81, 0x05, 0x0a, 0x01, 0x05),
 } as const;
 
+/** 2.23.133.10.1.4: to be imported, which makes it a key that was outside. */
+const IMPORTABLE = Uint8Array.of(0x67, 0x81, 0x05, 0x0a, 0x01, 0x04);
+
 const LABEL = "TSS2 PRIVATE KEY";
 const BOOLEAN = 0x01;
 /** A file of an RSA-4096 key has about 1.5 KB. */
@@ -72,6 +75,9 @@ function decoded(der: Uint8Array): KeyFile {
   if (tag !== TAG.sequence || whole.remaining > 0) throw new Error("no sequence");
   const [type, ...others] = elementsOf(body);
   const kind = (Object.keys(OIDS) as (keyof typeof OIDS)[]).find((one) => type && equal(OIDS[one], type.body));
+  if (type?.tag === TAG.oid && equal(type.body, IMPORTABLE)) {
+    throw new ThornkeyError("NOT_SUPPORTED", "a key file to be imported: the key in it was not made in the TPM");
+  }
   if (type?.tag !== TAG.oid || kind === undefined) throw new Error("of another kind");
   let emptyAuth = true;
   while (others[0] !== undefined && (others[0].tag & 0xe0) === TAG.context0) {
@@ -123,6 +129,11 @@ export function keyFileToPem(der: Uint8Array): string {
       .toString("base64")
       .match(/.{1,64}/g) ?? [];
   return [`-----BEGIN ${LABEL}-----`, ...lines, `-----END ${LABEL}-----`, ""].join("\n");
+}
+
+/** Whether something is a key file of a TPM in its PEM form. */
+export function isKeyFilePem(bytes: Uint8Array): boolean {
+  return new TextDecoder("latin1").decode(bytes.subarray(0, 4096)).includes(`-----BEGIN ${LABEL}-----`);
 }
 
 /** @returns the DER form of the first key file in a text, or undefined when there is none */

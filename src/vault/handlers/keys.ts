@@ -3,11 +3,12 @@
 import { fromHex } from "../../bytes/bytes.ts";
 import type { Secret } from "../../bytes/secret.ts";
 import { ThornkeyError } from "../../errors.ts";
-import { factsOf, type KeyType } from "../../operations/key-types.ts";
+import { factsOf, type KeyType, type KeyUse } from "../../operations/key-types.ts";
 import type { FixedPolicy, Policy } from "../../operations/policy.ts";
 import { encodeStrictly } from "../../operations/protocol.ts";
 import type { KeyInfo, KeySummary, OperationName } from "../../operations/table.ts";
 import { parseWho } from "../../operations/who.ts";
+import { isKeyFilePem } from "../../roots/tpm/tss2.ts";
 import { overwriteResident } from "../doomed.ts";
 import { sealMaterial } from "../keyring.ts";
 import { generateMaterial } from "../material/generate.ts";
@@ -30,6 +31,7 @@ import { keyFor } from "../use.ts";
 import type { OpenVault, Request } from "../vault.ts";
 import { isWalletKey } from "../wallets/wallet-key.ts";
 import type { Handlers } from "./handler.ts";
+import { adoptKeyFile } from "./key-files.ts";
 import { listPage } from "./paging.ts";
 
 type Names = Extract<
@@ -57,7 +59,9 @@ export const keyHandlers: Handlers<Names> = {
     };
   },
 
-  async "key.import"(vault, request, { type, material, ...wanted }) {
+  async "key.import"(vault, request, { type, material, auth, ...wanted }) {
+    if (isKeyFilePem(material)) return { key: await adoptKeyFile(vault, request, { type, material, auth, ...wanted }) };
+    if (auth !== undefined) throw new ThornkeyError("USAGE", "only a key file of a TPM has an authorisation");
     const parsed = parseMaterial(material, type);
     material.fill(0);
     using secret = parsed.secret;
@@ -289,25 +293,12 @@ async function createResident(
   place: Place,
 ): Promise<KeyInfo> {
   const uses = wanted.fixed?.uses ?? ["sign", "verify"];
-  const agrees = uses.some((use) => use === "agree" || use === "derive");
-  const use = agrees ? "agree" : "sign";
+  const use = residentUse(wanted, uses);
   const making = vault.rootDescription.capabilities.makes.find((one) => one.algorithm === type && one.use === use);
   if (making === undefined) {
     throw new ThornkeyError("NOT_SUPPORTED", `the root makes no ${type} keys to ${use} with inside`, {
       hint: "make it wrapped: sealed by the root, used in the vault",
     });
-  }
-  const other = uses.find((use) => !["sign", "verify", "agree", "derive"].includes(use));
-  if (other !== undefined) {
-    throw new ThornkeyError("NOT_SUPPORTED", `a resident key is not for '${other}'`, { hint: "make a wrapped one" });
-  }
-  if (agrees && uses.some((use) => use === "sign")) {
-    throw new ThornkeyError("USAGE", "a key inside the root signs or agrees, not both", {
-      hint: "make two keys, or a wrapped one",
-    });
-  }
-  if (wanted.fixed?.ingredient) {
-    throw new ThornkeyError("NOT_SUPPORTED", "an ingredient is mixed into the sealing, and a resident key has none");
   }
   // One at a time: the places of the root are given out by what the state says is taken.
   return vault.rootQueue.run(request.caller.facts.uid, async () => {
@@ -331,6 +322,28 @@ async function createResident(
       throw error;
     }
   });
+}
+
+/**
+ * What a key inside a root is for: it signs, or agrees.
+ *
+ * @throws ThornkeyError `NOT_SUPPORTED`, `USAGE`
+ */
+export function residentUse({ fixed }: Pick<WantedKey, "fixed">, uses: readonly KeyUse[]): "sign" | "agree" {
+  const other = uses.find((use) => !["sign", "verify", "agree", "derive"].includes(use));
+  if (other !== undefined) {
+    throw new ThornkeyError("NOT_SUPPORTED", `a resident key is not for '${other}'`, { hint: "make a wrapped one" });
+  }
+  const agrees = uses.some((use) => use === "agree" || use === "derive");
+  if (agrees && uses.some((use) => use === "sign")) {
+    throw new ThornkeyError("USAGE", "a key inside the root signs or agrees, not both", {
+      hint: "make two keys, or a wrapped one",
+    });
+  }
+  if (fixed?.ingredient) {
+    throw new ThornkeyError("NOT_SUPPORTED", "an ingredient is mixed into the sealing, and a resident key has none");
+  }
+  return agrees ? "agree" : "sign";
 }
 
 /** Places of the root that keys of this vault are in. */

@@ -1,14 +1,17 @@
 /** The hardware the state is on. */
 import { Secret } from "../../bytes/secret.ts";
 import { ThornkeyError } from "../../errors.ts";
-import type { OperationName, RootInfo } from "../../operations/table.ts";
+import type { OperationName, RootInfo, RootLockout } from "../../operations/table.ts";
+import { parseRootParts, type RootParts } from "../../roots/root-parts.ts";
 import { changeRoot, partNamed, type RootChangeReport } from "../change-root.ts";
-import { parseRootParts, type RootParts } from "../root-parts.ts";
 import type { OpenRoot } from "../root-spec.ts";
 import type { OpenVault, Request } from "../vault.ts";
 import type { Handlers } from "./handler.ts";
 
-type Names = Extract<OperationName, "root.list" | "root.add" | "root.remove" | "root.move">;
+type Names = Extract<
+  OperationName,
+  "root.list" | "root.add" | "root.remove" | "root.move" | "root.lockout" | "root.lockout.reset"
+>;
 
 interface Wishes {
   readonly leaveBehind?: boolean | undefined;
@@ -40,7 +43,47 @@ export const rootHandlers: Handlers<Names> = {
   async "root.move"(vault, request, { specification, ...wishes }) {
     return change(vault, request, wishes, `the state moved to ${specification}`, parseRootParts(specification));
   },
+
+  "root.lockout": async (vault, request) => ({ lockouts: await lockoutsOf(vault, request, defended(vault)) }),
+
+  async "root.lockout.reset"(vault, request, { root }) {
+    const all = defended(vault);
+    const meant = all.filter((one) => root === undefined || one.specification === root || one.serial === root);
+    if (meant.length === 0) {
+      throw new ThornkeyError(
+        all.length === 0 ? "NOT_SUPPORTED" : "USAGE",
+        all.length === 0 ? "no hardware of this vault counts failures" : `'${root}' is none that counts failures`,
+        { hint: "'thornkey root list' shows the vault's hardware" },
+      );
+    }
+    for (const one of meant) {
+      await inTurn(vault, request, () => one.root.resetLockout?.());
+      const text = `${one.model} ${one.serial} forgot the failures it had counted`;
+      await vault.state.change((change) =>
+        change.journal({ kind: "root.lockout", text, caller: request.caller.facts, details: { root: one.serial } }),
+      );
+    }
+    return { lockouts: await lockoutsOf(vault, request, meant) };
+  },
 };
+
+/** Parts that defend themselves against guessing. */
+function defended(vault: OpenVault): readonly OpenRoot[] {
+  return (vault.root.parts ?? [vault.root]).filter(({ root }) => root.lockout !== undefined);
+}
+
+async function lockoutsOf(vault: OpenVault, request: Request, parts: readonly OpenRoot[]): Promise<RootLockout[]> {
+  const lockouts: RootLockout[] = [];
+  for (const { root, specification, model, serial } of parts) {
+    const lockout = await inTurn(vault, request, () => root.lockout?.());
+    if (lockout !== undefined) lockouts.push({ specification, model, serial, ...lockout });
+  }
+  return lockouts;
+}
+
+function inTurn<T>(vault: OpenVault, request: Request, body: () => Promise<T> | undefined): Promise<T | undefined> {
+  return vault.rootQueue.run(request.caller.facts.uid, async () => body());
+}
 
 function change(
   vault: OpenVault,

@@ -4,10 +4,9 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { choicesFrom } from "../../../src/cli/setup/choice.ts";
 import { type Finder, type Found, search } from "../../../src/cli/setup/finding.ts";
 import { modulesOf } from "../../../src/cli/setup/tokens.ts";
-import { findTpms, foundFrom } from "../../../src/cli/setup/tpms.ts";
+import { factsAt, findTpms, foundFrom } from "../../../src/cli/setup/tpms.ts";
 import { hostFiles } from "../../../src/machine/host-files.ts";
 import { FACTORY_ADDRESSES } from "../../../src/roots/atecc/presence.ts";
-import { describeTpm } from "../../../src/roots/tpm/describe.ts";
 import { softHsmModule, softHsmTokens } from "../../roots/pkcs11/softhsm.ts";
 import { HAS_SWTPM, openTpmLab } from "../../roots/tpm/lab.ts";
 import { buildShim, Missing } from "../../shim/build.ts";
@@ -168,9 +167,9 @@ describe("hardware of other kinds", { timeout: 120_000 }, () => {
     const tpms = openTpmLab();
     try {
       const { location } = await tpms.tpm("tpm");
-      await describeTpm(location); // its first start is written down
+      await factsAt(location); // its first start is written down
       const before = digestOfTree(join(tpms.folder, "tpm/state"));
-      const facts = await describeTpm(location);
+      const facts = await factsAt(location);
       expect(digestOfTree(join(tpms.folder, "tpm/state"))).toBe(before);
       expect(foundFrom("/dev/tpmrm0", facts)).toMatchObject({
         root: "tpm:/dev/tpmrm0",

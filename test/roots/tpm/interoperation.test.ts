@@ -1,6 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { createHash, createPublicKey, randomBytes, verify } from "node:crypto";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { p256SignatureToDer, p256Spki } from "../../../src/bytes/der.ts";
@@ -11,15 +11,9 @@ import { handleFromPem, handleToPem, keyFileOf } from "../../../src/roots/tpm/ke
 import { openTpmRoot, type TpmRoot } from "../../../src/roots/tpm/root.ts";
 import { readRootFile } from "../../../src/roots/tpm/root-file.ts";
 import { nameOf, public2b, readAttestation } from "../../../src/roots/tpm/structures.ts";
-import { HAS_SWTPM, openTpmLab, type SoftwareTpm, type TpmLab } from "./lab.ts";
+import { HAS_SWTPM, HAS_TPM2_PROVIDER, HAS_TPM2_TOOLS, openTpmLab, type SoftwareTpm, type TpmLab } from "./lab.ts";
 
-const HAS_TOOLS =
-  spawnSync("tpm2_sign", ["--version"]).status === 0 && existsSync("/usr/share/doc/libtss2-tcti-swtpm0");
-const HAS_PROVIDER = existsSync("/usr/share/doc/tpm2-openssl");
-if (HAS_SWTPM && !HAS_TOOLS) process.stderr.write("tpm2-tools are not installed: their tests are skipped\n");
-if (HAS_SWTPM && !HAS_PROVIDER) process.stderr.write("tpm2-openssl is not installed: its tests are skipped\n");
-
-describe.runIf(HAS_SWTPM && HAS_TOOLS)("beside other programs of a TPM", { timeout: 120_000 }, () => {
+describe.runIf(HAS_SWTPM && HAS_TPM2_TOOLS)("beside other programs of a TPM", { timeout: 120_000 }, () => {
   let lab: TpmLab;
   let tpm: SoftwareTpm;
   let root: TpmRoot | undefined;
@@ -102,7 +96,7 @@ describe.runIf(HAS_SWTPM && HAS_TOOLS)("beside other programs of a TPM", { timeo
     run("tpm2_flushcontext", "-t");
   });
 
-  it.runIf(HAS_PROVIDER).each(["p256", "rsa2048"] as const)(
+  it.runIf(HAS_TPM2_PROVIDER).each(["p256", "rsa2048"] as const)(
     "OpenSSL's provider signs with a %s key of ours",
     async (algorithm) => {
       const { handle, publicKey } = await ours((root) => root.generateKey({ algorithm, use: "sign", occupied: [] }));
@@ -119,7 +113,7 @@ describe.runIf(HAS_SWTPM && HAS_TOOLS)("beside other programs of a TPM", { timeo
     },
   );
 
-  it.runIf(HAS_PROVIDER).each([
+  it.runIf(HAS_TPM2_PROVIDER).each([
     ["EC", "group:P-256"],
     ["RSA", "bits:2048"],
   ])("we sign with a key that OpenSSL's provider made (%s)", async (algorithm, option) => {

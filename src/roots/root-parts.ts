@@ -38,6 +38,14 @@ function whole(parts: RootParts, specification: string): RootParts {
   });
 }
 
+/** @returns the kind of one root, as {@link parseRootParts} gives it. @throws ThornkeyError `USAGE` */
+export function kindOfRoot(specification: string): RootKindName {
+  const name = /^[a-z0-9]*/.exec(specification)?.[0];
+  const kind = ROOT_KINDS.find((one) => one === name);
+  if (kind === undefined) throw new ThornkeyError("USAGE", `'${specification.slice(0, 100)}' names no root`);
+  return kind;
+}
+
 export function formatRootParts({ parts, needed }: RootParts): string {
   return needed === parts.length ? parts.join("+") : `${needed}of(${parts.join(",")})`;
 }
