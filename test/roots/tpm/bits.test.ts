@@ -13,6 +13,7 @@ import { makeCredential } from "../../../src/roots/tpm/credential.ts";
 import { findParent, makeParent } from "../../../src/roots/tpm/parent.ts";
 import { readRootFile } from "../../../src/roots/tpm/root-file.ts";
 import type { Silicon } from "../../../src/roots/tpm/silicon.ts";
+import { STORAGE_ROOT_KEY } from "../../../src/roots/tpm/templates.ts";
 import { plainEntity, type Tpm } from "../../../src/roots/tpm/tpm.ts";
 import { type Direction, type DisturbedTpm, disturbedTpm } from "./disturbed.ts";
 import { type Case, everyBit, Wrong } from "./every-bit.ts";
@@ -29,8 +30,11 @@ const DIRECTIONS: readonly Direction[] = ["request", "response"];
 /** Why a change may be taken: where there is no session, the result is looked at, and it is right. */
 const BEFORE_SESSIONS = "there is no key yet that a session could be salted to: what it made is compared afterwards";
 const BEGINS_SESSION = "it begins the session: the first use of it is proved by both sides";
-const WITHOUT_SESSION = "it cannot have a session: what it did not put away is found at the next use, or at the next start";
+const WITHOUT_SESSION =
+  "it cannot have a session: what it did not put away is found at the next use, or at the next start";
 const PUBLIC = "what it reads is public, and compared with what is known";
+const NO_KEY =
+  "of its two sessions one is a policy session without a key: its own nonce proves nothing, and nothing needs it";
 const SETTLED = "whether the TPM did it is found out in another way";
 
 const digest = new Uint8Array(createHash("sha256").update("what is signed").digest());
@@ -90,7 +94,10 @@ describe.runIf(HAS_SWTPM)("a bit that changes between processor and TPM", { time
 
     function sign(key = keys[0]): void {
       if (key === undefined) throw new Error("no key");
-      must(verifyEcdsaDigest(key.publicKey.spki, digest, silicon.sign(key.handle, digest, { scheme: "ecdsa" })), "a wrong signature");
+      must(
+        verifyEcdsaDigest(key.publicKey.spki, digest, silicon.sign(key.handle, digest, { scheme: "ecdsa" })),
+        "a wrong signature",
+      );
     }
     function derive(): void {
       must(equal(silicon.derive("bits", salt), derived), "another secret");
@@ -100,6 +107,9 @@ describe.runIf(HAS_SWTPM)("a bit that changes between processor and TPM", { time
       const shared = silicon.agree(agreeing.handle, new Uint8Array(peer.generateKeys().subarray(1)));
       const own = Buffer.concat([Uint8Array.of(4), p256Point(agreeing.publicKey.spki)]);
       must(peer.computeSecret(own).equals(shared), "another agreed secret");
+    }
+    function activate(): void {
+      must(equal(silicon.activateCredential(credential.blob, credential.secret), nonce), "another credential");
     }
     function count(): void {
       const before = silicon.readCounter();
@@ -134,7 +144,8 @@ describe.runIf(HAS_SWTPM)("a bit that changes between processor and TPM", { time
       {
         name: "quote",
         code: commands.Quote.code,
-        run: () => must(Buffer.from(silicon.certify(digest).message).includes(Buffer.from(digest)), "about something else"),
+        run: () =>
+          must(Buffer.from(silicon.certify(digest).message).includes(Buffer.from(digest)), "about something else"),
       },
       {
         name: "certify a key",
@@ -153,12 +164,13 @@ describe.runIf(HAS_SWTPM)("a bit that changes between processor and TPM", { time
         run: () => sign(silicon.generateKey({ algorithm: "p256", use: "sign" })),
       },
       { name: "endorsement key", code: commands.CreatePrimary.code, run: () => void silicon.identity() },
-      ...([commands.ActivateCredential, commands.PolicySecret] as const).map(({ name, code }) => ({
-        name,
-        code,
-        run: () => must(equal(silicon.activateCredential(credential.blob, credential.secret), nonce), "another one"),
-      })),
-      { name: "ask about guessing", code: commands.GetCapability.code, run: () => must(!silicon.lockout().locked, "locked") },
+      { name: "policy: secret", code: commands.PolicySecret.code, run: activate },
+      { name: "credential", code: commands.ActivateCredential.code, run: activate, unprotected: NO_KEY },
+      {
+        name: "ask about guessing",
+        code: commands.GetCapability.code,
+        run: () => must(!silicon.lockout().locked, "locked"),
+      },
       {
         name: "session of all",
         code: commands.StartAuthSession.code,
@@ -204,4 +216,258 @@ describe.runIf(HAS_SWTPM)("a bit that changes between processor and TPM", { time
       await judge(disturbed, { rest: () => silicon.rest(), ...one }, STEP);
     });
   });
+
+  describe("while a root is opened, is noticed, or harms nothing", () => {
+    let options: { folder: string; expected: string };
+    let derived: Uint8Array;
+    let evicted = false;
+
+    beforeAll(async () => {
+      tpm = await lab.tpm();
+      disturbed = disturbedTpm(tpm.location);
+      const folder = join(lab.folder, "reopened");
+      const silicon = disturbed.silicon({ folder });
+      options = { folder, expected: silicon.open().serial };
+      derived = silicon.derive("bits", salt);
+      silicon.close();
+    });
+
+    function reopen(): void {
+      const silicon = disturbed.silicon(options);
+      try {
+        silicon.open();
+        must(equal(silicon.derive("bits", salt), derived), "another secret");
+      } finally {
+        silicon.close();
+      }
+    }
+    /** Somebody who died has left an object and a session; they are not to fill the TPM. */
+    async function leftovers(): Promise<void> {
+      const codec = disturbed.tpm();
+      makePrimary(codec);
+      codec.startPolicy();
+      codec.drop();
+    }
+    /** With the storage key gone, the TPM must prove that it is the one, and that it was not cleared. */
+    async function evict(): Promise<void> {
+      if (evicted) return;
+      withCodec((codec) => {
+        const { entity } = findParent(codec) ?? { entity: plainEntity(HANDLE.srk) };
+        codec.run(commands.EvictControl, [plainEntity(HANDLE.owner), entity], { persistent: HANDLE.srk });
+      });
+      evicted = true;
+    }
+    function fate(): void {
+      const silicon = disturbed.silicon(options);
+      try {
+        silicon.open();
+        throw new Wrong("it opened");
+      } catch (error) {
+        if (!(error instanceof ThornkeyError)) throw error;
+        must(error.code !== "DESTROYED", "it was said to have been cleared");
+        if (error.code !== "ROOT_REFUSED" || !error.message.includes("was removed")) throw error;
+      } finally {
+        silicon.close();
+      }
+    }
+
+    const opening: readonly Omit<Case, "rest">[] = [
+      {
+        name: "start",
+        code: commands.Startup.code,
+        run: reopen,
+        unprotected: "a TPM that was started says so to any of them",
+      },
+      {
+        name: "what is left over",
+        code: commands.GetCapability.code,
+        prepare: leftovers,
+        run: reopen,
+        unprotected: WITHOUT_SESSION,
+      },
+      {
+        name: "put what is left over away",
+        code: commands.FlushContext.code,
+        prepare: leftovers,
+        run: reopen,
+        unprotected: WITHOUT_SESSION,
+      },
+      { name: "read the storage key", code: commands.ReadPublic.code, run: reopen, unprotected: PUBLIC },
+      { name: "session of all", code: commands.StartAuthSession.code, run: reopen, unprotected: BEGINS_SESSION },
+      {
+        name: "endorsement key, when the storage key is gone",
+        code: commands.CreatePrimary.code,
+        prepare: evict,
+        run: fate,
+        unprotected: PUBLIC,
+      },
+      { name: "storage key of the seed", code: commands.CreatePrimary.code, nth: 2, prepare: evict, run: fate },
+      {
+        name: "session of the endorsement key",
+        code: commands.StartAuthSession.code,
+        prepare: evict,
+        run: fate,
+        unprotected: BEGINS_SESSION,
+      },
+    ];
+    it.each(opening.map((one) => [one.name, one] as const))("%s", async (_, one) => {
+      await judge(disturbed, { ...one, rest: () => withCodec(() => {}) }, STEP);
+    });
+  });
+
+  describe("while a vault's part is made or destroyed, is noticed, or harms nothing", () => {
+    /** Of the platform hierarchy, by which this test makes the TPM as new. */
+    const platform = new TextEncoder().encode("platform of the test");
+    let number = 0;
+    let folder: string;
+    let silicon: Silicon | undefined;
+
+    beforeAll(async () => {
+      tpm = await lab.tpm();
+      disturbed = disturbedTpm(tpm.location);
+      withCodec((codec) => {
+        const parent = makeParent(codec);
+        codec.salt(parent.entity, parent.area);
+        codec.run(commands.HierarchyChangeAuth, [plainEntity(HANDLE.platform)], { newAuth: platform });
+      });
+    });
+
+    function asNew(): void {
+      silicon?.close();
+      silicon = undefined;
+      folder = join(lab.folder, `fresh${++number}`);
+      withCodec((codec) => {
+        const parent = findParent(codec) ?? makeParent(codec);
+        codec.salt(parent.entity, parent.area);
+        codec.run(commands.Clear, [plainEntity(HANDLE.platform, platform)], {});
+      });
+    }
+    function furnish(): Silicon {
+      const made = disturbed.silicon({ folder });
+      silicon = made;
+      const { serial } = made.open();
+      return usable(made, serial);
+    }
+    /** Everything that was made is what it should be. */
+    function usable(made: Silicon, serial: string): Silicon {
+      const file = readRootFile(join(folder, `${serial}.tpm`));
+      must(file !== undefined, "there is no file");
+      // A storage key of another kind would have another name than the one of the template.
+      must(equal(file?.parentName ?? salt, file?.identity?.storage ?? nonce), "the storage key is not the usual one");
+      must(equal(made.derive("x", salt), made.derive("x", salt)), "it derives this and that");
+      const before = made.readCounter();
+      must(made.increment() === before + 1, "it does not count");
+      must(made.certify(digest).signature.length === 64, "it certifies nothing");
+      try {
+        made.resetLockout();
+      } catch (error) {
+        throw new Wrong(`the lockout authorisation is not the one that is kept: ${error}`);
+      }
+      return made;
+    }
+    function makeIt(): void {
+      const made = disturbed.silicon({ folder });
+      silicon = made;
+      try {
+        usable(made, made.open().serial);
+      } finally {
+        made.close();
+        silicon = undefined;
+      }
+    }
+    /** Another try in the same state, after what was interrupted. */
+    const made: readonly Omit<Case, "rest">[] = [
+      { name: "storage key", code: commands.CreatePrimary.code, run: makeIt, unprotected: BEFORE_SESSIONS },
+      { name: "its place", code: commands.EvictControl.code, run: makeIt, unprotected: BEFORE_SESSIONS },
+      { name: "storage key, read", code: commands.ReadPublic.code, nth: 2, run: makeIt, unprotected: PUBLIC },
+      { name: "sealed secret", code: commands.Create.code, run: makeIt },
+      { name: "counter", code: commands.NV_DefineSpace.code, run: makeIt },
+      { name: "first count", code: commands.NV_Increment.code, run: makeIt, unprotected: SETTLED },
+      { name: "lockout authorisation", code: commands.HierarchyChangeAuth.code, run: makeIt },
+      { name: "defence against guessing", code: commands.DictionaryAttackParameters.code, run: makeIt },
+      {
+        name: "forgive guessing",
+        code: commands.DictionaryAttackLockReset.code,
+        prepare: () => {
+          asNew();
+          furnish();
+        },
+        run: () => silicon?.resetLockout(),
+      },
+    ];
+    it.each(made.map((one) => [one.name, one] as const))("%s", async (_, one) => {
+      await judge(disturbed, { prepare: asNew, ...one, rest: () => silicon?.rest() }, LONG_STEP);
+    });
+
+    it("clearing", async () => {
+      const prepare = async () => {
+        silicon?.close();
+        silicon = undefined;
+        await tpm.restart("SIGKILL"); // so that the platform hierarchy is open again
+        folder = join(lab.folder, `cleared${++number}`);
+        withCodec((codec) => {
+          codec.run(commands.Clear, [plainEntity(HANDLE.platform)], {}, ["password"]);
+        });
+        furnish();
+      };
+      const clear = () => {
+        const serial = silicon?.describe().serial ?? "";
+        const { destroyed } = silicon?.zeroize() ?? { destroyed: [] };
+        must(destroyed.length === 1, "it says that it kept something");
+        silicon?.close();
+        silicon = undefined;
+        const again = disturbed.silicon({ folder, expected: serial });
+        try {
+          again.open();
+          throw new Wrong("it opens all the same");
+        } catch (error) {
+          must(error instanceof ThornkeyError && error.code === "DESTROYED", `it was not cleared: ${error}`);
+        } finally {
+          again.close();
+        }
+      };
+      const one = {
+        name: "clear",
+        code: commands.Clear.code,
+        prepare,
+        run: clear,
+        rest: () => {},
+        unprotected: SETTLED,
+      };
+      await judge(disturbed, one, LONG_STEP);
+    });
+  });
+
+  it("is asked for in every command that crosses the bus in a life", () => {
+    const names = new Map<number, string>(Object.values(commands).map(({ code, name }) => [code, name]));
+    const missing = [...life]
+      .filter((code) => !tested.has(code))
+      .map((code) => names.get(code) ?? `0x${code.toString(16)}`);
+    expect(missing).toEqual([]);
+    expect(life.size).toBeGreaterThan(24);
+  });
+
+  function withCodec(body: (codec: Tpm) => void): void {
+    const codec = disturbed.tpm();
+    try {
+      body(codec);
+      codec.run(commands.GetRandom, [], { count: 1 }, ["open"]); // it connects, and so puts away what is left over
+    } finally {
+      codec.close();
+    }
+  }
+
+  function makePrimary(codec: Tpm): void {
+    codec.run(
+      commands.CreatePrimary,
+      [plainEntity(HANDLE.owner)],
+      {
+        inSensitive: { userAuth: new Uint8Array(0), data: new Uint8Array(0) },
+        inPublic: STORAGE_ROOT_KEY,
+        outsideInfo: new Uint8Array(0),
+        creationPCR: [],
+      },
+      ["password"],
+    );
+  }
 });

@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TpmLocation } from "../../../src/roots/tpm/location.ts";
@@ -45,6 +46,19 @@ export function openTpmLab(): TpmLab {
   };
 }
 
+/** The socket is there a moment before somebody listens. */
+async function listens(socket: string): Promise<boolean> {
+  const probe = connect(socket);
+  try {
+    await once(probe, "connect");
+    return true;
+  } catch {
+    return false;
+  } finally {
+    probe.destroy();
+  }
+}
+
 function softwareTpm(folder: string): SoftwareTpm {
   const socket = join(folder, "tpm.sock");
   mkdirSync(join(folder, "state"), { recursive: true });
@@ -68,7 +82,7 @@ function softwareTpm(folder: string): SoftwareTpm {
       child = started;
       let said = "";
       started.stderr.on("data", (chunk: Buffer) => (said += chunk));
-      while (!existsSync(socket)) {
+      while (!existsSync(socket) || !(await listens(socket))) {
         if (started.exitCode !== null) throw new Error(`swtpm ended: ${said}`);
         await new Promise((resolve) => setTimeout(resolve, 5));
       }
