@@ -33,13 +33,16 @@ export interface CompositeOutcome {
 /** In which words a call may fail while a part is disturbed. That a part is another one is not among them. */
 const MOMENTARY = /^(ROOT_UNAVAILABLE|TAMPERED|OUTCOME_UNKNOWN|ROOT_REFUSED)$/;
 
-/** Of so many parts how many are needed; which ones, by their places in the list of all. */
+/** Which parts, and how many of them are needed. */
 const COMPOSITIONS = [
   { needed: 2, parts: ["tpm", "atecc"] },
   { needed: 2, parts: ["tpm", "atecc", "pi"] },
   { needed: 3, parts: ["tpm", "atecc", "pi", "pkcs11"] },
   { needed: 4, parts: ["pkcs11", "pi", "atecc", "tpm"] },
 ] as const;
+
+/** A campaign of fewer runs is on one composition, which the seed chooses. */
+const FEW = 40;
 
 /** @throws Error at the first run that is wrong, naming it */
 export async function compositeCampaign(runs: number, seed: number): Promise<CompositeOutcome> {
@@ -51,13 +54,14 @@ export async function compositeCampaign(runs: number, seed: number): Promise<Com
     for (const part of [tpmPart(), ateccPart(folder), piPart(folder)]) all.set((await part).name, await part);
     if (!("missing" in tokens)) all.set("pkcs11", await pkcs11Part(tokens.make()));
     const random = new Prng(seed);
-    for (const [index, { needed, parts }] of COMPOSITIONS.entries()) {
+    const possible = COMPOSITIONS.filter(({ parts }) => parts.every((name) => all.has(name)));
+    // To put one together takes as long as some runs.
+    const scenes = runs < FEW ? [random.pick(possible)] : possible;
+    for (const [index, { needed, parts }] of scenes.entries()) {
+      const share = Math.ceil(runs / scenes.length);
       const chosen = parts.flatMap((name) => all.get(name) ?? []);
-      if (chosen.length < parts.length) continue;
-      const share = Math.ceil(runs / COMPOSITIONS.length);
-      const many = Math.min(share, runs - index * share);
       const what = `seed ${seed}, ${needed} of ${parts.join(", ")}`;
-      if (many > 0) await scene(chosen, needed, many, random, what, tally);
+      await scene(chosen, needed, Math.max(0, Math.min(share, runs - index * share)), random, what, tally);
     }
   } finally {
     for (const part of all.values()) await part.close();
