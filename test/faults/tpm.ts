@@ -16,8 +16,8 @@ import { openTpmLab } from "../roots/tpm/lab.ts";
 import { openWiretap, type Wiretap } from "../roots/tpm/wiretap.ts";
 import { Prng } from "./prng.ts";
 
-const KINDS = ["cut-request", "cut-response", "garbage", "short", "late", "kill"] as const;
-type Kind = (typeof KINDS)[number];
+export const KINDS = ["cut-request", "cut-response", "garbage", "short", "late", "kill"] as const;
+export type Kind = (typeof KINDS)[number];
 
 export interface Outcome {
   readonly runs: number;
@@ -121,7 +121,7 @@ export async function tpmCampaign(runs: number, seed: number): Promise<Outcome> 
 }
 
 /** Spoils one exchange, the `after`th from now. */
-function disturb(wire: Wiretap, kind: Kind, after: number, random: Prng, restart: () => void): void {
+export function disturb(wire: Wiretap, kind: Kind, after: number, random: Prng, restart: () => void): void {
   let left = after;
   const due = () => left-- === 0;
   if (kind === "cut-request" || kind === "kill") {

@@ -14,8 +14,10 @@ import {
 } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { p256Point, p256Spki } from "../../src/bytes/der.ts";
-import type { Secret } from "../../src/bytes/secret.ts";
 import { EVIDENCE_TAG, type KeyMaking, type Root, type SigningDigest, type SigningWay } from "../../src/roots/root.ts";
+import { hexOf } from "./hex-of.ts";
+
+export { hexOf };
 
 /** A piece of silicon that a test may use up. */
 export interface Bench {
@@ -281,10 +283,4 @@ function rawPoint(spki: Uint8Array): Buffer {
   const length = spki.length > 100 ? 97 : 65;
   if (length === 65) p256Point(spki); // is one
   return Buffer.from(spki.slice(-length));
-}
-
-export function hexOf(secret: Secret): string {
-  const hex = secret.use((bytes) => Buffer.from(bytes).toString("hex"));
-  secret.destroy();
-  return hex;
 }

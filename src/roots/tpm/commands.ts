@@ -3,6 +3,7 @@
  * the line: its first one is a TPM2B, or it is not.
  */
 import { bytes2b, type Codec, fixed, list, struct, u8, u16, u32, type ValueOf } from "./codec.ts";
+import { HANDLE } from "./constants.ts";
 import {
   asymmetricScheme,
   capabilityData,
@@ -32,8 +33,12 @@ export interface CommandSpec<P, R> {
   readonly bare: boolean;
   /** Whether it may be sent again when its answer was lost. */
   readonly repeatable: boolean;
-  /** The authValue of its first handle after it; the answer is proved with that one (Part 1, 19.6.5). */
-  readonly authAfter: ((parameters: P) => Uint8Array) | undefined;
+  /**
+   * The authValue of its first handle after it, where it changes; the answer is proved with that one (Part 1, 19.6.5).
+   *
+   * @param handle the first
+   */
+  readonly authAfter: ((parameters: P, handle: number) => Uint8Array | undefined) | undefined;
   /** Milliseconds it may take; making RSA keys takes some chips many seconds. */
   readonly longest: number;
 }
@@ -49,7 +54,7 @@ interface Line<P extends Fields, R> {
   bare?: boolean;
   once?: boolean;
   longest?: number;
-  authAfter?: (parameters: StructOf<P>) => Uint8Array;
+  authAfter?: (parameters: StructOf<P>, handle: number) => Uint8Array | undefined;
 }
 
 type Fields = { readonly [name: string]: unknown };
@@ -226,6 +231,7 @@ export const Clear = command("Clear", 0x126, {
   authorised: 1,
   once: true,
   longest: KEY_MAKING,
-  authAfter: () => new Uint8Array(0),
+  // The platform hierarchy keeps its own (Part 3, 24.6).
+  authAfter: (_, handle) => (handle === HANDLE.lockout ? new Uint8Array(0) : undefined),
 });
 export const ReadClock = command("ReadClock", 0x181, { out: { time: fixed(25) } });

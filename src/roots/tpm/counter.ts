@@ -1,7 +1,7 @@
 /** A counter in the TPM's memory. It goes up only, also when it is removed and made anew (Part 1, 37.2.6). */
 import { Reader } from "../../bytes/reader.ts";
 import { ThornkeyError } from "../../errors.ts";
-import { GetCapability, NV_DefineSpace, NV_Increment, NV_Read, NV_ReadPublic } from "./commands.ts";
+import { GetCapability, NV_DefineSpace, NV_Increment, NV_Read } from "./commands.ts";
 import { ALG, CAPABILITY, HANDLE, NV, RANGE } from "./constants.ts";
 import { again, isAway } from "./objects.ts";
 import { FAULT, RC, TpmRefusal } from "./response-code.ts";
@@ -34,12 +34,22 @@ export function defineCounter(tpm: Tpm, index: number, auth: Uint8Array): void {
     tpm.run(NV_DefineSpace, [owner], { auth, publicInfo: publicOf(index, ATTRIBUTES) });
   } catch (error) {
     if (!(error instanceof TpmRefusal) || error.responseCode !== RC.nvDefined) throw error;
+    if (isCounted(tpm, index, auth)) return;
   }
   // One that was never counted cannot be read.
-  const { nvPublic } = tpm.run(NV_ReadPublic, [plainEntity(index)], {}, ["open"]);
-  if (nvPublic.attributes & NV.written) return;
   const entity = { handle: index, name: nameOfNv(publicOf(index, ATTRIBUTES)), auth };
   tpm.run(NV_Increment, [entity, entity], {});
+}
+
+/** Read in a session, and not by NV_ReadPublic: a counter wrongly taken for one that counts would never be read again. */
+function isCounted(tpm: Tpm, index: number, auth: Uint8Array): boolean {
+  try {
+    counterAt(tpm, index, () => auth.slice()).read();
+    return true;
+  } catch (error) {
+    if (error instanceof TpmRefusal) return false;
+    throw error;
+  }
 }
 
 export interface NvCounter {
@@ -84,10 +94,10 @@ export function counterAt(tpm: Tpm, index: number, auth: () => Uint8Array): NvCo
         try {
           withAuth((entity) => tpm.run(NV_Increment, [entity, entity], {}));
         } catch (error) {
-          if (!isAway(error)) throw error;
+          if (!isAway(error) && !isTampered(error)) throw error;
           tpm.drop();
         }
-        // Its answer may have been lost: what it says now decides.
+        // Its answer may have been lost or changed: what it says now decides.
         const after = again(tpm, read);
         if (after === before + 1) return after;
         if (after !== before || attempt === 2) {
@@ -102,4 +112,8 @@ export function counterAt(tpm: Tpm, index: number, auth: () => Uint8Array): NvCo
       }
     },
   };
+}
+
+function isTampered(error: unknown): boolean {
+  return error instanceof ThornkeyError && error.code === "TAMPERED";
 }

@@ -11,7 +11,7 @@ import { encode } from "./codec.ts";
 import { ALG, CURVE } from "./constants.ts";
 import { decryptCfb, encryptCfb, hmacSha256, kdfa, kdfe } from "./kdf.ts";
 import { spkiOf } from "./public-key.ts";
-import { eccPoint, type PublicArea } from "./structures.ts";
+import { eccPoint, type PublicArea, type RsaPublic } from "./structures.ts";
 
 export interface Session {
   readonly handle: number;
@@ -44,23 +44,33 @@ export function newNonce(): Uint8Array<ArrayBuffer> {
  *
  * @param area of a storage key: P-256 or RSA, with SHA-256
  * @returns the salt, 32 bytes, to be zeroed, and what StartAuthSession takes
- * @throws ThornkeyError `NOT_SUPPORTED`
+ * @throws ThornkeyError `NOT_SUPPORTED`, `TAMPERED`
  */
 export function saltFor(area: PublicArea): { salt: Uint8Array; encryptedSalt: Uint8Array } {
   if (area.nameAlg !== ALG.sha256) throw unsalted();
-  if (area.type === ALG.rsa) {
-    const salt = randomFillSync(new Uint8Array(32));
-    const key = createPublicKey({ key: Buffer.from(spkiOf(area)), format: "der", type: "spki" });
-    const label = Buffer.from("SECRET\0");
-    const encrypted = publicEncrypt(
-      { key, padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: "sha256", oaepLabel: label },
-      salt,
-    );
-    return { salt, encryptedSalt: new Uint8Array(encrypted) };
+  try {
+    if (area.type === ALG.rsa) return rsaSalt(area);
+    if (area.type !== ALG.ecc || area.curve !== CURVE.p256) throw unsalted();
+    const { salt, point } = ephemeral(area.unique, "SECRET");
+    return { salt, encryptedSalt: point };
+  } catch (cause) {
+    if (cause instanceof ThornkeyError) throw cause;
+    throw new ThornkeyError("TAMPERED", "what the TPM shows as its storage key is no public key", {
+      hint: "somebody or something changes what goes between processor and TPM: look at the wires",
+      cause,
+    });
   }
-  if (area.type !== ALG.ecc || area.curve !== CURVE.p256) throw unsalted();
-  const { salt, point } = ephemeral(area.unique, "SECRET");
-  return { salt, encryptedSalt: point };
+}
+
+function rsaSalt(area: RsaPublic): { salt: Uint8Array; encryptedSalt: Uint8Array } {
+  const salt = randomFillSync(new Uint8Array(32));
+  const key = createPublicKey({ key: Buffer.from(spkiOf(area)), format: "der", type: "spki" });
+  const label = Buffer.from("SECRET\0");
+  const encrypted = publicEncrypt(
+    { key, padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: "sha256", oaepLabel: label },
+    salt,
+  );
+  return { salt, encryptedSalt: new Uint8Array(encrypted) };
 }
 
 /**

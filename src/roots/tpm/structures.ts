@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { concat } from "../../bytes/bytes.ts";
 import { Reader } from "../../bytes/reader.ts";
 import { Writer } from "../../bytes/writer.ts";
+import { ThornkeyError } from "../../errors.ts";
 import {
   BadEncoding,
   bytes2b,
@@ -163,7 +164,12 @@ export const eccPoint2b = sized(eccPoint);
 /** What PCR_Extend takes: one SHA-256 digest. */
 export const digestValues = struct({ count: u32, hash: u16, digest: fixed(32) });
 
-/** The name of an object: its digest's algorithm and digest (Part 1, 16). @returns 34 bytes */
+/**
+ * The name of an object: its digest's algorithm and digest (Part 1, 16).
+ *
+ * @returns 34 bytes
+ * @throws ThornkeyError `MALFORMED` for a digest nobody knows
+ */
 export function nameOf(area: PublicArea): Uint8Array {
   return nameOfEncoded(encode(publicArea, area), area.nameAlg);
 }
@@ -174,7 +180,11 @@ export function nameOfNv(area: NvPublic): Uint8Array {
 
 function nameOfEncoded(bytes: Uint8Array, nameAlg: number): Uint8Array {
   const hash = HASHES.get(nameAlg);
-  if (hash === undefined) throw new BadEncoding(`0x${nameAlg.toString(16)} names no digest`);
+  if (hash === undefined) {
+    throw new ThornkeyError("MALFORMED", `the name of this object of a TPM is made with 0x${nameAlg.toString(16)}`, {
+      hint: "SHA-256, SHA-384 and SHA-512 are known here",
+    });
+  }
   const algorithm = new Writer(2).u16be(nameAlg).done();
   return concat(algorithm, new Uint8Array(createHash(hash).update(bytes).digest()));
 }

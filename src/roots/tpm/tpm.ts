@@ -274,7 +274,8 @@ export function tpmOver(
     }
     if (responseCode !== 0) throw new TpmRefusal(spec.name, responseCode);
     const [first] = plan;
-    if (first !== undefined && spec.authAfter !== undefined) first.auth = trimmedAuth(spec.authAfter(parameters));
+    const after = spec.authAfter?.(parameters, entities[0]?.handle ?? HANDLE.null);
+    if (first !== undefined && after !== undefined) first.auth = trimmedAuth(after);
     try {
       return read(spec, answer, plan);
     } catch (error) {

@@ -155,6 +155,23 @@ describe.runIf(HAS_SWTPM)("a TPM in which the state's storage key is not", { tim
     }
   });
 
+  it("is cleared by the platform hierarchy where somebody else has the lockout authorisation", async () => {
+    tpm = await lab.tpm();
+    withCodec((codec) => {
+      const parent = makeParent(codec);
+      codec.salt(parent.entity, parent.area);
+      const newAuth = new TextEncoder().encode("of another program");
+      codec.run(commands.HierarchyChangeAuth, [plainEntity(HANDLE.lockout)], { newAuth });
+    });
+    const folder = join(lab.folder, `roots${++number}`);
+    const root = await openTpmRoot(tpm.location, { folder });
+    const { serial, capabilities } = await root.describe();
+    expect(capabilities.limits.join()).toContain("another program has the lockout authorisation");
+    expect((await root.zeroize()).destroyed).toHaveLength(1);
+    await root.close();
+    await expect(openTpmRoot(tpm.location, { folder, expected: serial })).rejects.toMatchObject({ code: "DESTROYED" });
+  });
+
   it("that did not hear that it should clear itself does not say that it did", async () => {
     const { root, serial, folder } = await furnished();
     const { handle } = await root.generateKey({ algorithm: "p256", use: "sign", occupied: [] });

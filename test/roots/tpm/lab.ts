@@ -62,11 +62,16 @@ async function freePort(): Promise<number> {
   return typeof address === "object" && address !== null ? address.port : 0;
 }
 
-/** Whether something listens on a port of this host, without connecting to it. */
-function listens(port: number): boolean {
-  const address = `:${port.toString(16).toUpperCase().padStart(4, "0")} `;
-  const lines = readFileSync("/proc/net/tcp", "latin1").split("\n");
-  return lines.some((line) => line.includes(address) && / 0A /.test(line));
+/** Whether something listens on a port of this host, or on a socket's path, without connecting to it: proc_net(5). */
+function listens(at: number | string): boolean {
+  const [file, address, state] =
+    typeof at === "number"
+      ? (["tcp", `:${at.toString(16).toUpperCase().padStart(4, "0")} `, / 0A /] as const)
+      : (["unix", ` ${at}`, / 00010000 /] as const);
+  const lines = readFileSync(`/proc/net/${file}`, "latin1").split("\n");
+  return lines.some(
+    (line) => (typeof at === "number" ? line.includes(address) : line.endsWith(address)) && state.test(line),
+  );
 }
 
 function softwareTpm(folder: string): SoftwareTpm {
@@ -104,7 +109,7 @@ function softwareTpm(folder: string): SoftwareTpm {
         // Where tpm2-tss looks for it.
         ...["--ctrl", `type=unixio,path=${socket}.ctrl`],
       );
-      await until(() => existsSync(socket));
+      await until(() => listens(socket)); // it is there a moment before somebody listens
     },
     async overTcp() {
       for (let attempt = 1; ; attempt++) {
