@@ -4,6 +4,7 @@
  *
  *     node test/roots/tpm/million.ts --signatures 1000000
  */
+import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -144,8 +145,16 @@ function complain({ signatures, busy, idle, mostUses, resident }: Look, first: L
   }
 }
 
+/** As the vault is started (`cli/halves.ts`): without a limit a young heap grows with the machine, and hides what stays. */
+const AS_THE_VAULT = ["--max-semi-space-size=2", "--single-threaded-gc"];
+
 if (import.meta.main) {
   const { values } = parseArgs({ options: { signatures: { type: "string", default: "1000000" } } });
   const total = Number(values.signatures);
-  await manySignatures(total, Math.min(100_000, total), (look) => console.log(JSON.stringify(look)));
+  if (AS_THE_VAULT.every((flag) => process.execArgv.includes(flag))) {
+    await manySignatures(total, Math.min(100_000, total), (look) => console.log(JSON.stringify(look)));
+  } else {
+    const args = [...AS_THE_VAULT, import.meta.filename, "--signatures", `${total}`];
+    process.exitCode = spawnSync(process.execPath, args, { stdio: "inherit" }).status ?? 1;
+  }
 }
