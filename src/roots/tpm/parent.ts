@@ -1,5 +1,5 @@
 /** The storage key, under which all objects of this house are: found, or made once. */
-import { toHex } from "../../bytes/bytes.ts";
+import { equal, toHex } from "../../bytes/bytes.ts";
 import { ThornkeyError } from "../../errors.ts";
 import { CreatePrimary, EvictControl, ReadPublic } from "./commands.ts";
 import { ALG, HANDLE, OBJECT } from "./constants.ts";
@@ -43,13 +43,13 @@ function isMissing({ fault, responseCode }: TpmRefusal): boolean {
 /**
  * Makes the storage root key as Linux programs do, and keeps it in the TPM.
  *
- * @throws ThornkeyError `ROOT_REFUSED` when somebody has set an authorisation for the owner hierarchy
+ * @throws ThornkeyError `ROOT_REFUSED` when somebody has set an authorisation for the owner hierarchy; `TAMPERED`
  */
 export function makeParent(tpm: Tpm): Parent {
   const owner = plainEntity(HANDLE.owner);
   const nothing = new Uint8Array(0);
   try {
-    const { handle } = tpm.run(
+    const { handle, outPublic } = tpm.run(
       CreatePrimary,
       [owner],
       {
@@ -61,6 +61,8 @@ export function makeParent(tpm: Tpm): Parent {
       ["password"],
     );
     try {
+      // There is no session yet that would vouch for the command: a changed bit makes a key of another kind.
+      if (!isUsual(outPublic)) throw another();
       tpm.run(EvictControl, [owner, plainEntity(handle)], { persistent: HANDLE.srk }, ["password"]);
     } finally {
       tpm.flush(handle);
@@ -74,7 +76,20 @@ export function makeParent(tpm: Tpm): Parent {
   }
   const made = findParent(tpm);
   if (made === undefined) throw new ThornkeyError("ROOT_REFUSED", "the TPM does not keep its storage key");
+  if (!isUsual(made.area)) throw another();
   return made;
+}
+
+/** All of it is the template's, but the point. */
+function isUsual(area: PublicArea): boolean {
+  const { unique } = STORAGE_ROOT_KEY;
+  return equal(nameOf({ ...area, unique } as PublicArea), nameOf(STORAGE_ROOT_KEY));
+}
+
+function another(): ThornkeyError {
+  return new ThornkeyError("TAMPERED", "the TPM made another storage key than it was asked for", {
+    hint: "somebody or something changes what goes between processor and TPM: look at the wires",
+  });
 }
 
 /** @returns what names the TPM: of its storage key's name, so it is another one after a Clear; 20 hexadecimal digits */
