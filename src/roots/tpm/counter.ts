@@ -3,10 +3,11 @@ import { Reader } from "../../bytes/reader.ts";
 import { ThornkeyError } from "../../errors.ts";
 import { GetCapability, NV_DefineSpace, NV_Increment, NV_Read } from "./commands.ts";
 import { ALG, CAPABILITY, HANDLE, NV, RANGE } from "./constants.ts";
+import { type Entity, plainEntity } from "./frame.ts";
 import { again, isAway } from "./objects.ts";
 import { FAULT, RC, TpmRefusal } from "./response-code.ts";
 import { type NvPublic, nameOfNv } from "./structures.ts";
-import { type Entity, plainEntity, type Tpm } from "./tpm.ts";
+import type { Tpm } from "./tpm.ts";
 
 /** Indices for owners begin at 0x01800000; other programs take the first ones. */
 const FIRST_INDEX = 0x01800100;

@@ -7,6 +7,7 @@ import type { Certification, KeyHandle } from "../root.ts";
 import { authFrom } from "./auth.ts";
 import { ActivateCredential, Certify, PolicySecret, Quote } from "./commands.ts";
 import { ALG, HANDLE } from "./constants.ts";
+import { type Entity, plainEntity } from "./frame.ts";
 import { withPrimary } from "./identity.ts";
 import { sha256 } from "./kdf.ts";
 import { rawSignature, type TpmKeys } from "./keys.ts";
@@ -14,7 +15,7 @@ import { again, type Objects } from "./objects.ts";
 import { pointOf, publicKeyOf } from "./public-key.ts";
 import { type EccPublic, nameOf, type PublicArea, readAttestation, type TpmSignature } from "./structures.ts";
 import { ENDORSEMENT_KEY } from "./templates.ts";
-import { type Entity, plainEntity, type Tpm } from "./tpm.ts";
+import type { Tpm } from "./tpm.ts";
 import type { KeyFile } from "./tss2.ts";
 
 const NOTHING = new Uint8Array(0);

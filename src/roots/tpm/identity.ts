@@ -6,11 +6,12 @@
 import { equal } from "../../bytes/bytes.ts";
 import { CreatePrimary } from "./commands.ts";
 import { HANDLE } from "./constants.ts";
+import { type Entity, plainEntity } from "./frame.ts";
 import { isAway } from "./objects.ts";
 import { TpmRefusal } from "./response-code.ts";
 import { nameOf, type PublicArea } from "./structures.ts";
 import { ENDORSEMENT_KEY, STORAGE_ROOT_KEY } from "./templates.ts";
-import { type Entity, plainEntity, type Tpm } from "./tpm.ts";
+import type { Tpm } from "./tpm.ts";
 
 export interface TpmIdentity {
   /** Name of the endorsement key on P-256, 34 bytes; empty when the TPM would not make it. */

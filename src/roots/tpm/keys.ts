@@ -9,13 +9,14 @@ import type { KeyHandle, KeySpecification, PublicKey, ResidentKey, SigningDigest
 import { authFrom } from "./auth.ts";
 import { Create, ECDH_ZGen, RSA_Decrypt, Sign } from "./commands.ts";
 import { ALG, HANDLE, OBJECT, ST } from "./constants.ts";
+import type { Entity } from "./frame.ts";
 import { again, type Objects } from "./objects.ts";
 import { pkcs1Block, pssBlock } from "./pss.ts";
 import { CURVES, leftPadded, publicKeyOf } from "./public-key.ts";
 import { FAULT, TpmRefusal } from "./response-code.ts";
 import type { EccPublic, PublicArea, RsaPublic, TpmSignature } from "./structures.ts";
 import { KEYS } from "./templates.ts";
-import type { Entity, Tpm } from "./tpm.ts";
+import type { Tpm } from "./tpm.ts";
 import { decodeKeyFile, encodeKeyFile, type KeyFile, keyFileFromPem, keyFileToPem } from "./tss2.ts";
 
 export interface TpmKeys {

@@ -6,9 +6,10 @@ import type { Lockout } from "../root.ts";
 import { DictionaryAttackLockReset } from "./commands.ts";
 import { HANDLE } from "./constants.ts";
 import { factsOf, type TpmFacts } from "./facts.ts";
+import { plainEntity } from "./frame.ts";
 import { findParent, serialOf } from "./parent.ts";
 import { DONE, type RootFile, readRootFile } from "./root-file.ts";
-import { plainEntity, type Tpm } from "./tpm.ts";
+import type { Tpm } from "./tpm.ts";
 
 /**
  * @param file of the vault's state, for this TPM

@@ -7,8 +7,9 @@ import { equal } from "../../bytes/bytes.ts";
 import { ThornkeyError } from "../../errors.ts";
 import { Load, ReadPublic } from "./commands.ts";
 import { HANDLE } from "./constants.ts";
+import { type Entity, plainEntity } from "./frame.ts";
 import { nameOf } from "./structures.ts";
-import { type Entity, plainEntity, type Tpm } from "./tpm.ts";
+import type { Tpm } from "./tpm.ts";
 import type { KeyFile } from "./tss2.ts";
 
 export interface Objects {

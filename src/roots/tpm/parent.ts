@@ -3,10 +3,11 @@ import { equal, toHex } from "../../bytes/bytes.ts";
 import { ThornkeyError } from "../../errors.ts";
 import { CreatePrimary, EvictControl, ReadPublic } from "./commands.ts";
 import { ALG, HANDLE, OBJECT } from "./constants.ts";
+import { type Entity, plainEntity } from "./frame.ts";
 import { FAULT, RC, TpmRefusal } from "./response-code.ts";
 import { nameOf, type PublicArea } from "./structures.ts";
 import { STORAGE_ROOT_KEY } from "./templates.ts";
-import { type Entity, plainEntity, type Tpm } from "./tpm.ts";
+import type { Tpm } from "./tpm.ts";
 
 export interface Parent {
   readonly entity: Entity;

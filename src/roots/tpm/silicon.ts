@@ -1,16 +1,13 @@
 /** A vault's part of a TPM, with calls that block: opened or made, used, destroyed. It runs in the owner's thread. */
 import { hkdfSync } from "node:crypto";
-import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { equal } from "../../bytes/bytes.ts";
-import { Secret } from "../../bytes/secret.ts";
 import { ThornkeyError } from "../../errors.ts";
 import type { Capabilities, KeyHandle, KeySpecification, Lockout, SigningWay, ZeroizeReport } from "../root.ts";
 import { authFrom } from "./auth.ts";
 import {
   Clear,
   DictionaryAttackLockReset,
-  DictionaryAttackParameters,
   GetRandom,
   HierarchyChangeAuth,
   PolicyAuthValue,
@@ -18,21 +15,23 @@ import {
   Unseal,
 } from "./commands.ts";
 import { HANDLE } from "./constants.ts";
-import { counterAt, defineCounter, freeIndex } from "./counter.ts";
+import { counterAt } from "./counter.ts";
 import { evidenceOf } from "./evidence.ts";
 import { factsOf, type TpmFacts } from "./facts.ts";
-import { fateOf, identityOf } from "./identity.ts";
+import { plainEntity } from "./frame.ts";
+import { finish, furnish } from "./furnish.ts";
+import { fateOf } from "./identity.ts";
 import { keyFilesOf } from "./key-files.ts";
-import { create, keysOf } from "./keys.ts";
+import { keysOf } from "./keys.ts";
 import { lockoutOwner } from "./lockout.ts";
 import { again, objectsOf } from "./objects.ts";
 import { findParent, makeParent, type Parent, serialOf } from "./parent.ts";
 import { TpmRefusal } from "./response-code.ts";
-import { DONE, type RootFile, readRootFile, writeRootFile } from "./root-file.ts";
+import { type RootFile, readRootFile } from "./root-file.ts";
 import { newNonce } from "./session.ts";
-import { ATTESTATION_KEY, KEYS, SEALED_SECRET } from "./templates.ts";
-import { plainEntity, type Tpm } from "./tpm.ts";
-import { decodeKeyFile, encodeKeyFile } from "./tss2.ts";
+import { KEYS } from "./templates.ts";
+import type { Tpm } from "./tpm.ts";
+import { decodeKeyFile } from "./tss2.ts";
 
 export interface OpenOptions {
   /** The state's folder for what belongs to roots. */
@@ -127,8 +126,7 @@ export function siliconOn(tpm: Tpm, { folder, expected }: OpenOptions) {
     if (there !== undefined && !equal(there.parentName, parent.entity.name)) {
       throw new ThornkeyError("TAMPERED", `the TPM's storage key is not the one that ${path} names`);
     }
-    const current = there ?? furnish(path, parent);
-    file = finish(path, current);
+    file = finish(tpm, path, there ?? furnish(tpm, path, parent, facts), facts);
     takePlatform();
   }
 
@@ -148,69 +146,6 @@ export function siliconOn(tpm: Tpm, { folder, expected }: OpenOptions) {
         hint: "its keys are still there: 'tpm2_createprimary -C o -G ecc' makes the usual storage key again, and tpm2_evictcontrol puts it to 0x81000001",
       });
     }
-  }
-
-  /** Makes what a vault needs in a TPM; written down before anything is changed that outlives a crash. */
-  function furnish(path: string, { entity }: Parent): RootFile {
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
-    const seed = new Secret(newNonce());
-    const random = newNonce();
-    const [sealing, attesting] = [authFrom(seed, "sealed"), authFrom(seed, "attestation")];
-    try {
-      const sealed = create(tpm, entity, SEALED_SECRET, sealing, random);
-      const attestation = create(tpm, entity, ATTESTATION_KEY, attesting);
-      const made: RootFile = {
-        parentName: entity.name,
-        parentHandle: entity.handle,
-        sealed: encodeKeyFile(sealed),
-        attestation: encodeKeyFile(attestation),
-        index: freeIndex(tpm),
-        done: 0,
-        seed,
-        lockout: new Secret(facts?.permanent.lockoutAuthSet ? new Uint8Array(0) : newNonce()),
-        identity: identityOf(tpm),
-      };
-      writeRootFile(path, made);
-      return made;
-    } finally {
-      random.fill(0);
-      sealing.fill(0);
-      attesting.fill(0);
-    }
-  }
-
-  /** Does what is written down and not done yet. */
-  function finish(path: string, start: RootFile): RootFile {
-    let current = start;
-    const mark = (step: number) => {
-      current = { ...current, done: current.done | step };
-      writeRootFile(path, current);
-    };
-    if (!(current.done & DONE.counter)) {
-      const auth = authFrom(current.seed, "counter");
-      defineCounter(tpm, current.index, auth);
-      auth.fill(0);
-      mark(DONE.counter);
-    }
-    if (!(current.done & DONE.lockout) && current.lockout.length > 0) {
-      current.lockout.use((auth) => takeLockout(auth, facts?.permanent.lockoutAuthSet ?? true));
-      mark(DONE.lockout);
-    }
-    if (current.identity === undefined) {
-      current = { ...current, identity: identityOf(tpm) };
-      writeRootFile(path, current);
-    }
-    return current;
-  }
-
-  /**
-   * Whoever has the lockout authorisation clears the TPM. As long as it is empty everybody has it.
-   *
-   * @param set it was set before a crash, by us
-   */
-  function takeLockout(auth: Uint8Array, set: boolean): void {
-    if (!set) tpm.run(HierarchyChangeAuth, [plainEntity(HANDLE.lockout)], { newAuth: auth });
-    tpm.run(DictionaryAttackParameters, [plainEntity(HANDLE.lockout, auth)], GUESSING);
   }
 
   /** A firmware that leaves the platform hierarchy open lets every program clear the TPM. */
@@ -425,6 +360,3 @@ export function siliconOn(tpm: Tpm, { folder, expected }: OpenOptions) {
 }
 
 export type Silicon = ReturnType<typeof siliconOn>;
-
-/** Failures until it locks, seconds until one is forgotten, and until a wrong lockout authorisation is forgiven. */
-const GUESSING = { maxTries: 32, recoveryTime: 600, lockoutRecovery: 86_400 };

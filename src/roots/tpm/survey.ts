@@ -4,10 +4,11 @@ import { Reader } from "../../bytes/reader.ts";
 import { GetCapability, NV_ReadPublic, PCR_Read, ReadPublicBytes } from "./commands.ts";
 import { ALG, CAPABILITY, CURVE_NAMES, EK_CERTIFICATES, HANDLE, NV, OBJECT, RANGE } from "./constants.ts";
 import { factsOf, type TpmFacts } from "./facts.ts";
+import { plainEntity } from "./frame.ts";
 import { serialFrom } from "./parent.ts";
 import { TpmRefusal } from "./response-code.ts";
 import { publicArea } from "./structures.ts";
-import { plainEntity, type Tpm } from "./tpm.ts";
+import type { Tpm } from "./tpm.ts";
 
 /** An object that is kept in the TPM. */
 export interface KeptObject {

@@ -1,50 +1,12 @@
-/**
- * One TPM: sends commands with their authorisations, checks what comes back, and tries again what may be tried again. All
- * of it blocks; it belongs into the thread that owns the TPM.
- */
-import { Reader } from "../../bytes/reader.ts";
-import { Writer } from "../../bytes/writer.ts";
 import { ThornkeyError } from "../../errors.ts";
 import type { Clock } from "../../machine/clock.ts";
-import { BadEncoding, encode } from "./codec.ts";
 import { type CommandSpec, FlushContext, GetCapability, StartAuthSession, Startup } from "./commands.ts";
-import { ALG, CAPABILITY, HANDLE, RANGE, SESSION, SESSION_ATTRIBUTE, ST } from "./constants.ts";
-import { sha256 } from "./kdf.ts";
+import { ALG, CAPABILITY, HANDLE, RANGE, SESSION } from "./constants.ts";
+import { type Authorisation, type Entity, header, plainEntity, planOf, read, tampered, written } from "./frame.ts";
 import { FAULT, RC, TpmRefusal } from "./response-code.ts";
-import {
-  crypt,
-  newNonce,
-  type Session,
-  saltFor,
-  sameHmac,
-  sessionHead,
-  sessionHmac,
-  sessionKey,
-  trimmedAuth,
-} from "./session.ts";
-import { nameOfHandle, type PublicArea } from "./structures.ts";
+import { newNonce, type Session, saltFor, sessionKey, trimmedAuth } from "./session.ts";
+import type { PublicArea } from "./structures.ts";
 import type { TpmTransport } from "./transport.ts";
-
-/** What a command works on. */
-export interface Entity {
-  readonly handle: number;
-  readonly name: Uint8Array;
-  /** Its authValue; empty for none. */
-  readonly auth: Uint8Array;
-}
-
-const NOTHING = new Uint8Array(0);
-
-/** A hierarchy, a PCR, a session: what is its own name. */
-export function plainEntity(handle: number, auth: Uint8Array = NOTHING): Entity {
-  return { handle, name: nameOfHandle(handle), auth };
-}
-
-/**
- * How a handle is authorised: in the salted session, by another session, or by an empty password. `open` is for reading
- * what is public before its name is known, without any session.
- */
-export type Authorisation = "session" | "password" | "open" | Session;
 
 export interface Tpm {
   /**
@@ -88,13 +50,13 @@ export class TpmRestarted extends ThornkeyError {
   }
 }
 
+const NOTHING = new Uint8Array(0);
 /** A session is begun anew after so many uses: a TPM sees its age as a gap to newer ones (Part 1, 30.5). */
 const MOST_USES = 1000;
 /** Times in all that one command is sent when the TPM asks for another try. */
 const MOST_TRIES = 40;
 const FIRST_WAIT = 10;
 const LONGEST_WAIT = 400;
-const HEADER = 10;
 
 /**
  * @param open connects to the TPM; the first command does
@@ -286,71 +248,6 @@ export function tpmOver(
     }
   }
 
-  function written<P, R>(
-    spec: CommandSpec<P, R>,
-    entities: readonly Entity[],
-    parameters: P,
-    plan: Plan[],
-  ): Uint8Array {
-    const body = encode(spec.parameters, parameters);
-    const encrypting = plan.find(({ attributes }) => attributes & SESSION_ATTRIBUTE.decrypt);
-    for (const { session } of plan) if (session !== undefined) session.nonceCaller = newNonce();
-    if (encrypting?.session !== undefined) {
-      const { session, auth } = encrypting;
-      const length = new Reader(body).u16be();
-      const contents = body.subarray(2, 2 + length);
-      contents.set(crypt("encrypt", session, auth, session.nonceCaller, session.nonceTPM, contents));
-    }
-    const cpHash = plan.some(({ session }) => session)
-      ? sha256(codeBytes(spec.code), ...entities.map(({ name }) => name), body)
-      : NOTHING;
-    const sessions = plan.map((one, index) => sessionArea(one, index === 0, cpHash, plan));
-    const area = sessions.reduce((sum, { length }) => sum + length, 0);
-    const size = HEADER + 4 * entities.length + (plan.length > 0 ? 4 + area : 0) + body.length;
-    const writer = new Writer(size)
-      .u16be(plan.length > 0 ? ST.sessions : ST.noSessions)
-      .u32be(size)
-      .u32be(spec.code);
-    for (const { handle } of entities) writer.u32be(handle);
-    if (plan.length > 0) writer.u32be(area);
-    for (const session of sessions) writer.put(session);
-    writer.put(body);
-    body.fill(0);
-    return writer.done();
-  }
-
-  function read<P, R>(
-    spec: CommandSpec<P, R>,
-    answer: Uint8Array,
-    plan: readonly Plan[],
-  ): R & { readonly handle: number } {
-    const reader = new Reader(answer.subarray(HEADER));
-    const handle = spec.givesHandle ? reader.u32be() : 0;
-    const parameters = plan.length > 0 ? reader.take(reader.u32be()) : reader.rest();
-    if (plan.some(({ session }) => session)) {
-      const rpHash = sha256(ZERO, codeBytes(spec.code), parameters);
-      for (const one of plan) checkSession(spec.name, reader, one, rpHash);
-    } else {
-      for (const _ of plan) {
-        reader.take(reader.u16be() + 1);
-        reader.take(reader.u16be());
-      }
-    }
-    if (reader.remaining > 0) throw tampered(spec.name, "it is longer than it should be");
-    const decrypting = plan.find(({ attributes }) => attributes & SESSION_ATTRIBUTE.encrypt);
-    if (decrypting?.session !== undefined) {
-      const { session, auth } = decrypting;
-      const length = new Reader(parameters).u16be();
-      const contents = parameters.subarray(2, 2 + length);
-      contents.set(crypt("decrypt", session, auth, session.nonceTPM, session.nonceCaller, contents));
-    }
-    const inside = new Reader(parameters);
-    const value = spec.answer.read(inside);
-    if (inside.remaining > 0) throw new BadEncoding("more than the command gives");
-    answer.fill(0); // what it held is copied
-    return { ...value, handle };
-  }
-
   return {
     run,
     salt(key, area) {
@@ -386,8 +283,6 @@ export function tpmOver(
   };
 }
 
-const ZERO = new Uint8Array(4);
-
 /** Answers that ask for another try. */
 const WAIT = new Set<number>([RC.yielded, RC.testing, RC.retry, RC.nvRate]);
 
@@ -404,110 +299,4 @@ function sessionIsGone(code: number): boolean {
 
 function isLoaded({ handle }: Entity): boolean {
   return handle >>> 24 === 0x80 || handle >>> 24 === 0x02 || handle >>> 24 === 0x03;
-}
-
-/** One session of a command. */
-interface Plan {
-  /** undefined: a password */
-  readonly session: Session | undefined;
-  /** Of what it authorises; empty for a session that only protects. */
-  auth: Uint8Array;
-  readonly attributes: number;
-}
-
-function planOf<P, R>(
-  spec: CommandSpec<P, R>,
-  entities: readonly Entity[],
-  by: readonly Authorisation[],
-  mainSession: () => Session | undefined,
-): Plan[] {
-  const plans: { session: Session | undefined; auth: Uint8Array; attributes: number }[] = [];
-  for (let index = 0; index < spec.authorised; index++) {
-    const how = by[index] ?? "session";
-    const session = how === "password" || how === "open" ? undefined : how === "session" ? mainSession() : how;
-    const auth = trimmedAuth(entities[index]?.auth ?? NOTHING);
-    if (session === undefined && auth.length > 0) {
-      throw new ThornkeyError("FAILED", `${spec.name} would send an authorisation in the clear`);
-    }
-    plans.push({ session, auth, attributes: session === undefined ? 0 : SESSION_ATTRIBUTE.continueSession });
-  }
-  if (by.includes("password") || by.includes("open")) return plans;
-  const main = mainSession();
-  if (main === undefined) return plans;
-  let carrier = plans.find(({ session }) => session === main);
-  if (carrier === undefined) {
-    carrier = { session: main, auth: NOTHING, attributes: SESSION_ATTRIBUTE.continueSession };
-    plans.push(carrier);
-  }
-  if (spec.parameters.sized) carrier.attributes |= SESSION_ATTRIBUTE.decrypt;
-  if (spec.answer.sized) carrier.attributes |= SESSION_ATTRIBUTE.encrypt;
-  // A session that neither authorises nor encrypts must do something all the same (Part 3, 5.5).
-  const idle = carrier.attributes === SESSION_ATTRIBUTE.continueSession;
-  if (idle && plans.indexOf(carrier) >= spec.authorised) carrier.attributes |= SESSION_ATTRIBUTE.audit;
-  return plans;
-}
-
-function sessionArea(
-  { session, auth, attributes }: Plan,
-  first: boolean,
-  cpHash: Uint8Array,
-  all: readonly Plan[],
-): Uint8Array {
-  if (session === undefined) {
-    return new Writer(9 + auth.length).u32be(HANDLE.password).u16be(0).u8(0).u16be(auth.length).put(auth).done();
-  }
-  session.uses += 1;
-  const head = sessionHead(session.handle, session.nonceCaller, attributes);
-  const silent = session.kind === "policy" && session.key.length === 0 && !session.provesAuth;
-  // The first session vouches for the nonces of those that encrypt (Part 1, 19.6.5).
-  const others = first ? encryptingOthers(session, all) : [];
-  const hmac = silent
-    ? NOTHING
-    : sessionHmac(session, auth, cpHash, [session.nonceCaller, session.nonceTPM, ...others], attributes);
-  return new Writer(head.length + 2 + hmac.length).put(head).u16be(hmac.length).put(hmac).done();
-}
-
-/** nonceTPM of the session that decrypts and of the one that encrypts, where they are another one. */
-function encryptingOthers(first: Session, all: readonly Plan[]): Uint8Array[] {
-  const { decrypt, encrypt } = SESSION_ATTRIBUTE;
-  const decrypting = all.find(({ attributes }) => attributes & decrypt)?.session;
-  const encrypting = all.find(({ attributes }) => attributes & encrypt)?.session;
-  const nonces: Uint8Array[] = [];
-  if (decrypting !== undefined && decrypting !== first) nonces.push(decrypting.nonceTPM);
-  if (encrypting !== undefined && encrypting !== first && encrypting !== decrypting) nonces.push(encrypting.nonceTPM);
-  return nonces;
-}
-
-/** Takes one session of an answer. @throws ThornkeyError `TAMPERED` */
-function checkSession(command: string, reader: Reader, { session, auth }: Plan, rpHash: Uint8Array): void {
-  const nonceTPM = reader.take(reader.u16be()).slice();
-  const attributes = reader.u8();
-  const hmac = reader.take(reader.u16be());
-  if (session === undefined) return;
-  session.nonceTPM = nonceTPM;
-  if (session.kind === "policy" && session.key.length === 0 && !session.provesAuth) return;
-  const expected = sessionHmac(session, auth, rpHash, [nonceTPM, session.nonceCaller], attributes);
-  if (!sameHmac(expected, hmac)) throw tampered(command, "it does not prove that it comes from it");
-}
-
-/** @returns the response code. @throws ThornkeyError `TAMPERED` */
-function header(answer: Uint8Array, withSessions: boolean): number {
-  const reader = new Reader(answer);
-  const tag = reader.u16be();
-  const size = reader.u32be();
-  const responseCode = reader.u32be();
-  const expected = responseCode === 0 && withSessions ? ST.sessions : ST.noSessions;
-  const whole = size === answer.length && (responseCode === 0 || size === HEADER);
-  if (tag !== expected || !whole) throw tampered("a command", "its head is wrong");
-  return responseCode;
-}
-
-function tampered(command: string, why: string): ThornkeyError {
-  return new ThornkeyError("TAMPERED", `the answer to ${command} is not the one this TPM gave: ${why}`, {
-    hint: "somebody or something changes what goes between processor and TPM: look at the wires",
-  });
-}
-
-function codeBytes(code: number): Uint8Array {
-  return new Writer(4).u32be(code).done();
 }
