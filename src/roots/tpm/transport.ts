@@ -4,7 +4,6 @@
  * the same bytes as a stream.
  */
 import { closeSync, constants, openSync } from "node:fs";
-import { Reader } from "../../bytes/reader.ts";
 import { ThornkeyError } from "../../errors.ts";
 import { ERRNO, errnoName, libc, O_CLOEXEC } from "../../machine/libc.ts";
 import { LARGEST } from "./codec.ts";
@@ -111,7 +110,7 @@ function openSocket(path: string): TpmTransport {
       for (let sent = 0; sent < command.length; ) {
         const count = c.send(
           line.descriptor(),
-          command.subarray(sent),
+          sent === 0 ? command : command.subarray(sent),
           command.length - sent,
           MSG_NOSIGNAL | MSG_DONTWAIT,
         );
@@ -123,7 +122,8 @@ function openSocket(path: string): TpmTransport {
       let received = 0;
       let wanted = HEADER;
       while (received < wanted) {
-        const count = c.recv(line.descriptor(), answer.subarray(received), answer.length - received, 0);
+        const room = received === 0 ? answer : answer.subarray(received);
+        const count = c.recv(line.descriptor(), room, room.length, 0);
         if (count < 0) {
           const errno = c.errno();
           if (errno !== ERRNO.EINTR && errno !== ERRNO.EAGAIN) line.fail(errno);
@@ -159,8 +159,9 @@ function timeval(milliseconds: number): Uint8Array {
   return bytes;
 }
 
+/** @returns the size in an answer's head */
 function sizeIn(answer: Uint8Array): number {
-  return new Reader(answer.subarray(2, 6)).u32be();
+  return new DataView(answer.buffer, answer.byteOffset + 2, 4).getUint32(0);
 }
 
 /** A descriptor that is closed for good with the first failure: what comes after it would be another command's answer. */
