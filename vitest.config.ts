@@ -11,6 +11,6 @@ export default defineConfig({
     // Programs are started some thousand times: what Node.js makes of the sources is kept from one to the next.
     env: { NODE_COMPILE_CACHE: join(import.meta.dirname, "node_modules/.cache/thornkey-tests") },
     pool: "forks",
-    maxWorkers: 2,
+    maxWorkers: 3, // some tests mostly wait
   },
 });

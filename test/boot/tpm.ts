@@ -28,7 +28,7 @@ export const tpmPart: Part = {
     "tinyrainbow",
     "convert-source-map",
   ],
-  files: ["test/roots/contract.ts", "test/roots/tpm/expected.ts"],
+  files: ["test/roots/contract.ts", "test/roots/hex-of.ts", "test/roots/tpm/expected.ts"],
   programs: [SWTPM],
   longest: 1_500_000,
   async start(folder) {
