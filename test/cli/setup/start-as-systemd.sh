@@ -1,18 +1,21 @@
 # Starts the two services as systemd would, from their units as they were written, in namespaces of their own: /etc is
 # the image's, /run, /var/lib and /tmp are empty, /home is, too, everything else can only be read, there is no network, and
 # only the devices that PrivateDevices leaves. Then programs of others use the vault.
-#   start-as-systemd.sh IMAGE NODE MAIN CONFINED
+#   start-as-systemd.sh IMAGE NODE MAIN PROJECT CONFINED
+# PROJECT is the folder with NODE and MAIN, which is there wherever it lies.
 # CONFINED-vault and CONFINED-gate run a program with the system calls of the unit (confined.c); empty where they are not.
 set -eu
-image=$1 node=$2 main=$3 confined=$4
+image=$1 node=$2 main=$3 project=$4 confined=$5
 mount --bind "$image/etc" /etc
 mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /var/lib
-mkdir /run/devices /run/confined
+mkdir /run/devices /run/confined /run/project
+mount --rbind "$project" /run/project
 [ -z "$confined" ] || cp "$confined-vault" "$confined-gate" /run/confined
 for device in null zero full random urandom; do touch /run/devices/$device; mount --bind /dev/$device /run/devices/$device; done
 mount --rbind /run/devices /dev
 for folder in /tmp /home /root; do mount -t tmpfs -o mode=1777 tmpfs $folder; done
+[ -e "$main" ] || { mkdir -p "$project" && mount --rbind /run/project "$project"; }
 mount -o remount,bind,ro /
 install -d -m 700 -o thornkey -g thornkey /var/lib/chip
 

@@ -9,6 +9,7 @@ import { openSetupLab } from "./lab.ts";
 const lab = openSetupLab();
 afterAll(() => lab.close());
 
+const PROJECT = join(import.meta.dirname, "../../..");
 const NAMESPACES = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--net"];
 const possible =
   process.getuid?.() === 0 &&
@@ -35,7 +36,16 @@ it.skipIf(!possible)(
     const script = join(import.meta.dirname, "start-as-systemd.sh");
     const { status, stdout, stderr } = spawnSync(
       "unshare",
-      [...NAMESPACES, "bash", script, image, process.execPath, MAIN, built.includes(undefined) ? "" : confined],
+      [
+        ...NAMESPACES,
+        "bash",
+        script,
+        image,
+        process.execPath,
+        MAIN,
+        PROJECT,
+        built.includes(undefined) ? "" : confined,
+      ],
       { encoding: "utf8", timeout: 100_000, killSignal: "SIGKILL", env: { PATH: process.env.PATH } },
     );
     expect(stdout.trim().split("\n"), stderr).toEqual([
