@@ -234,8 +234,17 @@ function compositeOver(
 
     async certify(statement) {
       mustBeOpen();
-      if (certifier === undefined) throw cannot("certify");
-      return certifier.root.certify(statement);
+      if (certifier !== undefined) return certifier.root.certify(statement);
+      const [absent] = missing;
+      if (absent === undefined) throw cannot("certify");
+      const { part, why } = absent;
+      throw new ThornkeyError(
+        "ROOT_UNAVAILABLE",
+        `always the same part signs evidence, and that may be ${part.model} (${part.specification}), which is missing: ${why}`,
+        {
+          hint: "put it back, and start again",
+        },
+      );
     },
 
     async zeroize(): Promise<ZeroizeReport> {

@@ -147,6 +147,11 @@ describe("a root of which two of three parts are enough", () => {
     expect(hexOf(await root.derive("x", new Uint8Array()))).toBe(all);
     expect(root.missing).toHaveLength(1);
     expect((await root.describe()).capabilities.limits.join()).toContain("is missing: nobody answers");
+    // Another part in its place would be another evidence key.
+    await expect(root.certify(new Uint8Array(32))).rejects.toMatchObject({
+      code: "ROOT_UNAVAILABLE",
+      message: expect.stringContaining(`toy ${"abc"[index]} (toy:${"abc"[index]}), which is missing`),
+    });
   });
 
   it("opens with a part replaced by another of the same name, from the two that are right", async () => {
