@@ -1,18 +1,9 @@
 import { randomBytes } from "node:crypto";
-import {
-  closeSync,
-  fdatasyncSync,
-  fsyncSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  writeFileSync,
-  writeSync,
-} from "node:fs";
-import { dirname } from "node:path";
+import { closeSync, fdatasyncSync, openSync, readFileSync, writeSync } from "node:fs";
 import { concat, equal } from "../../bytes/bytes.ts";
 import { ThornkeyError } from "../../errors.ts";
 import { takeFileLock } from "../file-lock.ts";
+import { writeWholeFile } from "../whole-file.ts";
 import type { Model } from "./chip.ts";
 import { CONFIG, UNLOCKED } from "./config.ts";
 import { blankImage, IMAGE_SIZE, type Memory, memoryOver } from "./memory.ts";
@@ -70,19 +61,10 @@ function storedIn(file: number, model: Model, image: Uint8Array, release: () => 
   };
 }
 
-/** Under another name first: a creation that was cut short leaves nothing at `path`. */
+/** A creation that was cut short leaves nothing at `path`. */
 function create(path: string, model: Model): void {
   const serial = concat(Uint8Array.of(0x01, 0x23), randomBytes(6), Uint8Array.of(0xee));
-  const draft = `${path}.thornkey-new`;
-  const file = openSync(draft, "w", 0o600);
-  try {
-    writeFileSync(file, concat(header(model), blankImage(model, serial)));
-    fsyncSync(file);
-  } finally {
-    closeSync(file);
-  }
-  renameSync(draft, path);
-  syncDirectory(dirname(path));
+  writeWholeFile(path, concat(header(model), blankImage(model, serial)));
 }
 
 function header(model: Model): Uint8Array {
@@ -134,14 +116,5 @@ function exists(path: string): boolean {
   } catch (error) {
     if (error instanceof Error && "code" in error && error.code === "ENOENT") return false;
     throw error;
-  }
-}
-
-function syncDirectory(path: string): void {
-  const directory = openSync(path, "r");
-  try {
-    fsyncSync(directory);
-  } finally {
-    closeSync(directory);
   }
 }

@@ -1,10 +1,10 @@
 import { randomBytes } from "node:crypto";
-import { closeSync, existsSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { dirname } from "node:path";
+import { existsSync, readFileSync } from "node:fs";
 import { concat, equal } from "../../bytes/bytes.ts";
 import { ThornkeyError } from "../../errors.ts";
 import { freshKeyPair } from "../atecc508a/p256.ts";
 import { takeFileLock } from "../file-lock.ts";
+import { writeWholeFile } from "../whole-file.ts";
 
 /** The fuses of one processor, as far as the service has to do with them. */
 export interface Otp {
@@ -33,7 +33,7 @@ export function otpInRam(key?: Uint8Array): Otp {
 export function openOtpFile(path: string, options: { key?: boolean } = {}): Otp & { close(): void } {
   const lock = takeFileLock(path);
   try {
-    const write = (fuses: Fuses) => writeWhole(path, formatted(fuses));
+    const write = (fuses: Fuses) => writeWholeFile(path, formatted(fuses));
     if (!existsSync(path)) write({ serial: freshSerial(), key: new Uint8Array(KEY_SIZE), usage: 0 });
     const otp = otpOver(parsed(path), write);
     if (options.key && otp.key === undefined) otp.burn(freshKeyPair().scalar);
@@ -97,24 +97,4 @@ function parsed(path: string): Fuses {
     });
   }
   return fuses;
-}
-
-/** Under another name first: a power cut leaves the old file or the new one. */
-function writeWhole(path: string, bytes: Uint8Array): void {
-  const draft = `${path}.thornkey-new`;
-  rmSync(draft, { force: true });
-  const file = openSync(draft, "wx", 0o600);
-  try {
-    writeFileSync(file, bytes);
-    fsyncSync(file);
-  } finally {
-    closeSync(file);
-  }
-  renameSync(draft, path);
-  const directory = openSync(dirname(path), "r");
-  try {
-    fsyncSync(directory);
-  } finally {
-    closeSync(directory);
-  }
 }

@@ -1,9 +1,8 @@
-import { randomBytes } from "node:crypto";
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { dirname } from "node:path";
+import { readFileSync } from "node:fs";
 import { decode, encode } from "cborg";
 import { ThornkeyError } from "../../errors.ts";
 import { takeFileLock } from "../file-lock.ts";
+import { writeWholeFile } from "../whole-file.ts";
 import { type Key, publicKeyOf } from "./keys.ts";
 import { type Contents, type Memory, type NewCard, newCard, type Reference, TRIES } from "./memory.ts";
 import { ALGORITHM_NAMES, type PinPolicy, SLOTS } from "./slots.ts";
@@ -21,7 +20,7 @@ export function openCardFile(path: string, options: NewCard = {}): Memory & { cl
   try {
     const old = contentOf(path);
     const contents = old ? parse(path, old) : newCard(options);
-    const save = () => replaceFile(path, encoded(contents));
+    const save = () => writeWholeFile(path, encoded(contents));
     if (!old) save();
     return { contents, save, close: lock.release };
   } catch (error) {
@@ -118,28 +117,5 @@ function contentOf(path: string): Uint8Array | undefined {
   } catch (error) {
     if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
     throw error;
-  }
-}
-
-function replaceFile(path: string, bytes: Uint8Array): void {
-  const draft = `${path}.${randomBytes(4).toString("hex")}.thornkey-new`;
-  try {
-    const file = openSync(draft, "wx", 0o600);
-    try {
-      writeFileSync(file, bytes);
-      fsyncSync(file);
-    } finally {
-      closeSync(file);
-    }
-    renameSync(draft, path);
-  } catch (error) {
-    rmSync(draft, { force: true });
-    throw error;
-  }
-  const directory = openSync(dirname(path), "r");
-  try {
-    fsyncSync(directory);
-  } finally {
-    closeSync(directory);
   }
 }
